@@ -1,0 +1,372 @@
+//! Board files: the facts of one kind of board in TOML, and the ones built into the program.
+//!
+//! Facts only (what is wired where, which state is safe); how long a door stays open and who may pass is the daemon's
+//! configuration. `open.rs` turns a [`BoardFile`] into drivers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::nearest::{nearest, with_hint};
+use crate::replay::ReplayFacts;
+use crate::sim::SimFacts;
+use crate::{Error, Latch};
+
+/// The board files built in, by name.
+pub const BUILT_IN: [(&str, &str); 6] = [
+    ("sim", include_str!("../files/sim.toml")),
+    ("pi3", include_str!("../files/pi3.toml")),
+    ("pi4", include_str!("../files/pi4.toml")),
+    ("pi5", include_str!("../files/pi5.toml")),
+    ("zero2w", include_str!("../files/zero2w.toml")),
+    ("linux", include_str!("../files/linux.toml")),
+];
+
+/// The facts of one board.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoardFile {
+    /// Short name, as given to `--board`.
+    pub name: String,
+    /// One line for people.
+    pub summary: String,
+    /// Where frames come from.
+    pub camera: CameraFacts,
+    /// What moves the latch.
+    pub relay: RelayFacts,
+    /// Light at the door, if there is one.
+    pub indicator: Option<IndicatorFacts>,
+    /// Enrollment or exit button, if there is one.
+    pub button: Option<ButtonFacts>,
+    /// Door contact, if there is one.
+    pub door_sensor: Option<ContactFacts>,
+    /// How the simulated parts behave; ignored by real hardware.
+    #[serde(default)]
+    pub sim: SimFacts,
+}
+
+/// Where frames come from.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum CameraFacts {
+    /// Photos played as if a camera saw them.
+    Replay(ReplayFacts),
+    /// A Video4Linux device.
+    V4l(V4lFacts),
+}
+
+/// A Video4Linux device.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct V4lFacts {
+    /// Device node.
+    pub device: PathBuf,
+    /// Wanted width; the driver may choose a neighbour, which the log then says.
+    pub width_px: u32,
+    /// Wanted height.
+    pub height_px: u32,
+    /// Wanted rate.
+    pub frames_per_second: u32,
+    /// A camera silent for this long is gone.
+    pub timeout_ms: u32,
+}
+
+/// What drives the relay's line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RelayDriver {
+    /// Writes a timeline instead of moving a coil.
+    Recorded,
+    /// Raspberry Pi GPIO registers.
+    Rppal,
+    /// The kernel's GPIO character device.
+    Gpiochip,
+}
+
+/// The level that means "on" (energised, lit, pressed, open).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// 3.3 V.
+    High,
+    /// 0 V.
+    Low,
+}
+
+/// The resistor inside the processor that holds an input when nothing drives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pull {
+    /// To 3.3 V.
+    Up,
+    /// To 0 V.
+    Down,
+    /// None: the wiring has its own resistor.
+    Off,
+}
+
+/// What moves the latch.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelayFacts {
+    /// What drives the line.
+    pub driver: RelayDriver,
+    /// Line number (BCM numbering on a Pi; offset on the chip elsewhere).
+    pub line: u32,
+    /// The level that energises the coil.
+    pub active: Level,
+    /// What the latch does with the coil at rest, declared by whoever wired the door: `locked` is fail-secure (current
+    /// opens), `unlocked` is fail-safe (current holds).
+    pub safe: Latch,
+}
+
+/// Two lights, or one of two colours.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndicatorFacts {
+    /// Line of the green light.
+    pub green_line: u32,
+    /// Line of the red light.
+    pub red_line: u32,
+    /// The level that lights them.
+    pub active: Level,
+}
+
+/// A push button.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ButtonFacts {
+    /// Line number.
+    pub line: u32,
+    /// The level of a pressed button.
+    pub active: Level,
+    /// Resistor inside the processor.
+    pub pull: Pull,
+    /// A change shorter than this is bounce.
+    pub debounce_ms: u32,
+}
+
+/// A door contact.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContactFacts {
+    /// Line number.
+    pub line: u32,
+    /// The level of an open door.
+    pub open: Level,
+    /// Resistor inside the processor.
+    pub pull: Pull,
+}
+
+impl BoardFile {
+    /// The board named `asked`: a built-in name, or the path of a board file (anything with a slash or ending in
+    /// `.toml`). Paths inside such a file are relative to its folder.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownBoard`] or [`Error::BoardFile`].
+    pub fn named(asked: &str) -> Result<BoardFile, Error> {
+        if asked.contains('/') || asked.ends_with(".toml") {
+            return BoardFile::read(Path::new(asked));
+        }
+        match BUILT_IN.iter().find(|(name, _)| *name == asked) {
+            Some((name, text)) => BoardFile::parse(text, name),
+            None => Err(Error::UnknownBoard {
+                asked: asked.to_string(),
+                known: BUILT_IN.map(|(name, _)| name).join(", "),
+                hint: nearest(asked, BUILT_IN.map(|(name, _)| name))
+                    .map(|name| format!("; did you mean \"{name}\"?"))
+                    .unwrap_or_default(),
+            }),
+        }
+    }
+
+    /// Reads a board file from disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BoardFile`].
+    pub fn read(path: &Path) -> Result<BoardFile, Error> {
+        let file = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|e| Error::BoardFile {
+            file: file.clone(),
+            problem: e.to_string(),
+        })?;
+        let mut board = BoardFile::parse(&text, &file)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        match &mut board.camera {
+            CameraFacts::Replay(replay) => {
+                if let Some(photos) = &mut replay.folder {
+                    *photos = folder.join(&photos);
+                }
+            }
+            CameraFacts::V4l(_) => {}
+        }
+        if let Some(record) = &mut board.sim.relay_record {
+            *record = folder.join(&record);
+        }
+        Ok(board)
+    }
+
+    /// Understands the text of a board file; `file` is its name in messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BoardFile`]: not TOML, a key unknown or missing, or two functions on one line.
+    pub fn parse(text: &str, file: &str) -> Result<BoardFile, Error> {
+        let problem = |problem: String| Error::BoardFile {
+            file: file.to_string(),
+            problem,
+        };
+        let board: BoardFile =
+            toml::from_str(text).map_err(|e| problem(with_hint(&e.to_string())))?;
+        if let CameraFacts::Replay(replay) = &board.camera {
+            replay.check().map_err(problem)?;
+        }
+        board.check_lines().map_err(problem)?;
+        Ok(board)
+    }
+
+    fn check_lines(&self) -> Result<(), String> {
+        let mut used = vec![("relay", self.relay.line)];
+        if let Some(indicator) = &self.indicator {
+            used.push(("indicator's green light", indicator.green_line));
+            used.push(("indicator's red light", indicator.red_line));
+        }
+        if let Some(button) = &self.button {
+            used.push(("button", button.line));
+        }
+        if let Some(sensor) = &self.door_sensor {
+            used.push(("door sensor", sensor.line));
+        }
+        for (i, (what, line)) in used.iter().enumerate() {
+            if let Some((other, _)) = used[..i].iter().find(|(_, l)| l == line) {
+                return Err(format!("{other} and {what} are both on line {line}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_board_parses_and_bears_its_name() {
+        for (name, text) in BUILT_IN {
+            let board = BoardFile::parse(text, name).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(board.name, name);
+            assert_eq!(
+                board.relay.safe,
+                Latch::Locked,
+                "{name}: shipped boards are fail-secure"
+            );
+            match (&board.camera, board.relay.driver) {
+                (CameraFacts::Replay(_), RelayDriver::Recorded) => assert_eq!(name, "sim"),
+                (CameraFacts::V4l(_), RelayDriver::Rppal | RelayDriver::Gpiochip) => {}
+                other => panic!("{name} mixes real and simulated parts: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_files_are_refused_with_what_to_change() {
+        let sim = BUILT_IN[0].1;
+        let pi4 = BUILT_IN[2].1;
+        struct Case {
+            name: &'static str,
+            text: String,
+            says: &'static [&'static str],
+        }
+        let cases = [
+            Case {
+                name: "unknown key",
+                text: pi4.replace("width_px", "widht_px"),
+                says: &["widht_px", "did you mean `width_px`?"],
+            },
+            Case {
+                name: "unknown key at the top",
+                text: format!("colour = 1\n{sim}"),
+                says: &["colour", "name"],
+            },
+            Case {
+                name: "unknown key in a replay",
+                text: sim.replace("frames_per_photo", "frame_per_photo"),
+                says: &["frame_per_photo", "did you mean `frames_per_photo`?"],
+            },
+            Case {
+                name: "unknown safe state",
+                text: sim.replace("safe = \"locked\"", "safe = \"shut\""),
+                says: &["shut", "locked", "unlocked"],
+            },
+            Case {
+                name: "no relay",
+                text: sim
+                    .split("[relay]")
+                    .next()
+                    .expect("split gives one part")
+                    .to_string(),
+                says: &["relay"],
+            },
+            Case {
+                name: "two things on one line",
+                text: pi4.replace("green_line = 22", "green_line = 17"),
+                says: &["relay", "green", "17"],
+            },
+            Case {
+                name: "a camera of no size",
+                text: sim.replace("width_px = 640", "width_px = 0"),
+                says: &["width_px"],
+            },
+            Case {
+                name: "not toml",
+                text: "]]".to_string(),
+                says: &["test.toml"],
+            },
+        ];
+        let mut failures = Vec::new();
+        for case in &cases {
+            match BoardFile::parse(&case.text, "test.toml") {
+                Ok(_) => failures.push(format!("{}: accepted", case.name)),
+                Err(e) => {
+                    let message = e.to_string();
+                    for part in case.says {
+                        if !message.contains(part) {
+                            failures.push(format!("{}: no {part:?} in {message}", case.name));
+                        }
+                    }
+                }
+            }
+        }
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+
+    #[test]
+    fn a_mistyped_board_name_gets_a_hint() {
+        let message = BoardFile::named("p4")
+            .expect_err("there is no p4")
+            .to_string();
+        assert!(message.contains("did you mean \"pi4\"?"), "{message}");
+        assert!(message.contains("zero2w"), "{message}");
+    }
+
+    #[test]
+    fn a_file_on_disk_has_paths_relative_to_itself() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("door.toml");
+        let text = BUILT_IN[0].1.replace(
+            "kind = \"replay\"",
+            "kind = \"replay\"\nfolder = \"photos\"",
+        );
+        fs::write(&path, text).expect("a small file");
+        let board = BoardFile::named(path.to_str().expect("utf-8")).expect("a good file");
+        match board.camera {
+            CameraFacts::Replay(replay) => {
+                assert_eq!(replay.folder, Some(dir.path().join("photos")))
+            }
+            CameraFacts::V4l(_) => panic!("sim has a replay"),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Boards a Facelatch door runs on: facts in TOML, code behind small traits.
+//!
+//! The daemon sees only the traits ([`Camera`], [`Relay`], [`Indicator`], [`Button`], [`DoorSensor`], [`Clock`]) and
+//! [`open`]. This crate imports nothing of ours, knows no face and takes no decision: it says what the hardware is and
+//! moves it. The simulated board in [`sim`] is product code: the demo and every test run on it.
+#![forbid(unsafe_code)]
+
+mod camera;
+mod clock;
+mod error;
+mod file;
+mod nearest;
+mod open;
+mod panel;
+mod relay;
+mod replay;
+
+// Pure parts of the hardware drivers: built for tests even where no driver is.
+#[cfg(any(test, feature = "pi"))]
+mod lights;
+#[cfg(any(test, feature = "v4l"))]
+mod pixels;
+#[cfg(any(test, feature = "pi"))]
+mod presses;
+
+pub mod sim;
+
+#[cfg(feature = "v4l")]
+mod linux;
+#[cfg(feature = "pi")]
+mod pi;
+
+pub use camera::{Camera, Capture, Frame};
+pub use clock::{Clock, SystemClock};
+pub use error::Error;
+pub use file::{
+    BUILT_IN, BoardFile, ButtonFacts, CameraFacts, ContactFacts, IndicatorFacts, Level, Pull,
+    RelayDriver, RelayFacts, V4lFacts,
+};
+pub use nearest::nearest;
+pub use open::{Board, open};
+pub use panel::{Button, DoorSensor, Indicator, Pattern, Press};
+pub use relay::{Latch, Relay};
+pub use replay::{AtEnd, Gap, ReplayFacts};

@@ -1,0 +1,215 @@
+//! Turns a board file into drivers. The only place that knows which driver stands behind which trait.
+
+use std::sync::Arc;
+
+use crate::replay::ReplayFacts;
+use crate::sim::{self, Handle, Panel, RecordedRelay, ReplayCamera, Visitors};
+use crate::{
+    BoardFile, Button, Camera, CameraFacts, Clock, DoorSensor, Error, Indicator, Relay,
+    RelayDriver, SystemClock, V4lFacts,
+};
+
+/// An opened board. The relay is in its safe state; dropping it puts it back there.
+pub struct Board {
+    /// From the board file.
+    pub name: String,
+    /// What moves the latch.
+    pub relay: Box<dyn Relay>,
+    /// Where frames come from.
+    pub camera: Box<dyn Camera>,
+    /// Light at the door.
+    pub indicator: Option<Box<dyn Indicator>>,
+    /// Push button.
+    pub button: Option<Box<dyn Button>>,
+    /// Door contact.
+    pub door_sensor: Option<Box<dyn DoorSensor>>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The other end of the simulated parts, if the relay is simulated.
+    pub sim: Option<Handle>,
+}
+
+/// Opens every part the board file names, relay first: whatever fails later, the latch is already safe.
+///
+/// # Errors
+///
+/// [`Error::NotBuilt`] if the program lacks the driver, and whatever the hardware says.
+pub fn open(file: &BoardFile) -> Result<Board, Error> {
+    match (file.relay.driver, &file.camera) {
+        (RelayDriver::Recorded, CameraFacts::Replay(replay)) => open_sim(file, replay),
+        (RelayDriver::Recorded, CameraFacts::V4l(_))
+        | (RelayDriver::Rppal | RelayDriver::Gpiochip, CameraFacts::Replay(_)) => {
+            Err(Error::BoardFile {
+                file: file.name.clone(),
+                problem: "a replay camera goes with a recorded relay and a real camera with a real one: no door may \
+                          open for a photo on disk"
+                    .to_string(),
+            })
+        }
+        (RelayDriver::Rppal, CameraFacts::V4l(camera)) => open_pi(file, camera),
+        (RelayDriver::Gpiochip, CameraFacts::V4l(_)) => Err(Error::NotDriven {
+            board: file.name.clone(),
+            needs: "the kernel's GPIO character device",
+        }),
+    }
+}
+
+fn open_sim(file: &BoardFile, replay: &ReplayFacts) -> Result<Board, Error> {
+    let (clock, manual) = sim::clock(file.sim.clock);
+    let record = file.sim.relay_record.as_deref();
+    let fails_at = file.sim.faults.relay_fails_at_move;
+    let (relay, timeline) = RecordedRelay::open(file.relay, fails_at, clock.clone(), record)?;
+    let visitors = Visitors::default();
+    let panel = Panel::default();
+    let faults = file.sim.faults.clone();
+    let camera = ReplayCamera::open(replay.clone(), faults, clock.clone(), visitors.clone())?;
+    let (indicator, button, door_sensor) = panel.ends(file, &clock);
+    Ok(Board {
+        name: file.name.clone(),
+        relay: Box::new(relay),
+        camera: Box::new(camera),
+        indicator,
+        button,
+        door_sensor,
+        clock,
+        sim: Some(Handle {
+            visitors,
+            relay: timeline,
+            panel,
+            clock: manual,
+        }),
+    })
+}
+
+fn open_pi(file: &BoardFile, camera: &V4lFacts) -> Result<Board, Error> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let lines = pi_lines(file)?;
+    Ok(Board {
+        name: file.name.clone(),
+        relay: lines.relay,
+        camera: v4l_camera(file, camera, &clock)?,
+        indicator: lines.indicator,
+        button: lines.button,
+        door_sensor: lines.door_sensor,
+        clock,
+        sim: None,
+    })
+}
+
+/// What hangs on a board's GPIO lines.
+struct Lines {
+    relay: Box<dyn Relay>,
+    indicator: Option<Box<dyn Indicator>>,
+    button: Option<Box<dyn Button>>,
+    door_sensor: Option<Box<dyn DoorSensor>>,
+}
+
+#[cfg(feature = "pi")]
+fn pi_lines(file: &BoardFile) -> Result<Lines, Error> {
+    use crate::pi::{PiButton, PiDoorSensor, PiIndicator, PiRelay};
+
+    // Fields are filled in the order they are written: relay first.
+    Ok(Lines {
+        relay: Box::new(PiRelay::open(file.relay)?),
+        indicator: file
+            .indicator
+            .map(PiIndicator::open)
+            .transpose()?
+            .map(|part| Box::new(part) as _),
+        button: file
+            .button
+            .map(PiButton::open)
+            .transpose()?
+            .map(|part| Box::new(part) as _),
+        door_sensor: file
+            .door_sensor
+            .map(PiDoorSensor::open)
+            .transpose()?
+            .map(|part| Box::new(part) as _),
+    })
+}
+
+#[cfg(not(feature = "pi"))]
+fn pi_lines(file: &BoardFile) -> Result<Lines, Error> {
+    Err(Error::NotBuilt {
+        board: file.name.clone(),
+        needs: "Raspberry Pi GPIO",
+        feature: "pi,v4l",
+    })
+}
+
+#[cfg(feature = "v4l")]
+fn v4l_camera(
+    _: &BoardFile,
+    facts: &V4lFacts,
+    clock: &Arc<dyn Clock>,
+) -> Result<Box<dyn Camera>, Error> {
+    Ok(Box::new(crate::linux::V4lCamera::open(
+        facts,
+        clock.clone(),
+    )?))
+}
+
+#[cfg(not(feature = "v4l"))]
+fn v4l_camera(
+    file: &BoardFile,
+    _: &V4lFacts,
+    _: &Arc<dyn Clock>,
+) -> Result<Box<dyn Camera>, Error> {
+    Err(Error::NotBuilt {
+        board: file.name.clone(),
+        needs: "Video4Linux",
+        feature: "pi,v4l",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Latch;
+
+    #[test]
+    fn the_sim_board_opens_at_rest_and_rests_when_closed() {
+        let file = BoardFile::named("sim").expect("built in");
+        let mut board = open(&file).expect("nothing to miss");
+        assert_eq!(
+            (board.relay.latch(), board.relay.safe()),
+            (Latch::Locked, Latch::Locked)
+        );
+        let handle = board.sim.clone().expect("simulated");
+        board.relay.set(Latch::Unlocked).expect("healthy");
+        assert!(handle.relay.is_on());
+        drop(board);
+        assert!(!handle.relay.is_on());
+    }
+
+    #[test]
+    fn a_door_never_opens_for_a_photo_on_disk() {
+        for (relay, camera) in [("pi4", "sim"), ("linux", "sim"), ("sim", "pi4")] {
+            let mut file = BoardFile::named(relay).expect("built in");
+            file.camera = BoardFile::named(camera).expect("built in").camera;
+            let refused = open(&file).err().expect("mixed parts").to_string();
+            assert!(
+                refused.contains("photo on disk"),
+                "{relay} with {camera}: {refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_board_without_its_driver_says_what_is_missing() {
+        let linux = open(&BoardFile::named("linux").expect("built in"))
+            .err()
+            .expect("not driven yet");
+        assert!(
+            linux.to_string().contains("GPIO character device"),
+            "{linux}"
+        );
+        if cfg!(not(all(feature = "pi", feature = "v4l"))) {
+            let pi = open(&BoardFile::named("pi5").expect("built in"))
+                .err()
+                .expect("not built in");
+            assert!(pi.to_string().contains("--features pi,v4l"), "{pi}");
+        }
+    }
+}
