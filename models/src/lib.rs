@@ -1,0 +1,24 @@
+//! The networks and the maths between them: the same code on host and device.
+//!
+//! ```text
+//! photo bytes -> image -> mtcnn (Detector) -> [Face] -> align -> Crop -> facenet (Embedder) -> Embedding -> classifier
+//!                            \______________ net (tract) ______________/
+//! ```
+//!
+//! Policy (who may pass) and storage live in `device`; nothing here touches hardware or the network.
+
+pub mod align;
+#[cfg(feature = "build")]
+pub mod build;
+pub mod classifier;
+pub mod embedding;
+pub mod facenet;
+pub mod image;
+pub mod manifest;
+pub mod mtcnn;
+pub mod net;
+pub mod openset;
+pub mod zoo;
+
+mod error;
+pub use error::Error;

@@ -1,0 +1,484 @@
+//! MTCNN face detection: image pyramid, P-Net, R-Net, O-Net, box calibration, non-maximum suppression, five landmarks.
+//!
+//! Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks", 2016.
+//!
+//! ```text
+//! photo -> pyramid -> P-Net -> proposals -> 24 px crops -> R-Net -> refined -> 48 px crops -> O-Net -> faces
+//! ```
+//!
+//! All coordinates are f32 in pixels, half open; crops are cut at whole pixels. Which of the faces matters, and
+//! whether it is good enough, is decided by the callers.
+
+use image::RgbImage;
+use ndarray::{ArrayD, ArrayView4, Axis, Ix2, Ix4};
+
+use crate::{
+    Error,
+    image::{Rect, resize_area, resize_region},
+    net::Net,
+};
+
+mod candidate;
+mod nms;
+
+use candidate::Candidate;
+use nms::{Overlap, Scored, suppress};
+
+/// P-Net looks at this many pixels ...
+const CELL_PX: f64 = 12.0;
+/// ... and moves by this many.
+const STRIDE_PX: f64 = 2.0;
+/// R-Net's and O-Net's input sides.
+const CROP_PX: [u32; 2] = [24, 48];
+/// Most proposals kept a pyramid level, then sent to R-Net, then to O-Net, best scores first. A photo of a crowd has
+/// some hundreds; a picture made to hold many more cannot stop the door for longer than these take.
+const MOST: [usize; 3] = [2000, 1000, 200];
+
+/// A detected face, in pixels of the photo it was found in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Face {
+    /// Bounding box; may reach outside the photo by a little.
+    pub rect: Rect,
+    /// O-Net's face probability, in [0, 1].
+    pub score: f32,
+    /// Left eye, right eye, nose, left mouth corner, right mouth corner, as seen in the photo.
+    pub landmarks: [[f32; 2]; 5],
+}
+
+impl Face {
+    /// This face with box and landmarks averaged, by score, over all finds that overlap it by half or more.
+    ///
+    /// O-Net often finds one face three times with scores that differ in the fifth digit; picking the best would make
+    /// the crop jump by several pixels at a breath of noise. (Box voting: Gidaris & Komodakis, "Object detection via a
+    /// multi-region & semantic segmentation-aware CNN model", 2015, section 5.)
+    fn voted(&self, all: &[Face]) -> Face {
+        let mut weight = 0.0;
+        let mut rect = [0.0; 4];
+        let mut landmarks = [[0.0; 2]; 5];
+        for other in all.iter().filter(|o| self.rect.iou(&o.rect) >= 0.5) {
+            let Rect { x, y, w, h } = other.rect;
+            weight += other.score;
+            for (sum, v) in rect.iter_mut().zip([x, y, w, h]) {
+                *sum += other.score * v;
+            }
+            for (sum, v) in landmarks
+                .iter_mut()
+                .flatten()
+                .zip(other.landmarks.iter().flatten())
+            {
+                *sum += other.score * v;
+            }
+        }
+        // The face itself overlaps itself, and its score passed a threshold above 0.
+        let [x, y, w, h] = rect.map(|sum| sum / weight);
+        Face {
+            rect: Rect { x, y, w, h },
+            score: self.score,
+            landmarks: landmarks.map(|point| point.map(|sum| sum / weight)),
+        }
+    }
+}
+
+impl Scored for Face {
+    fn rect(&self) -> Rect {
+        self.rect
+    }
+
+    fn score(&self) -> f32 {
+        self.score
+    }
+}
+
+/// What the detector looks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DetectorConfig {
+    /// Smallest face looked for, in pixels of its shorter side (after scaling to `max_side_px`); at least 12.
+    pub min_face_px: f32,
+    /// Score thresholds of P-, R- and O-Net, each in (0, 1).
+    pub thresholds: [f32; 3],
+    /// Scale between two pyramid levels, in (0.3, 0.95).
+    pub factor: f32,
+    /// A photo whose longer side has more pixels is searched scaled down to this; 64 to 4096.
+    pub max_side_px: u32,
+}
+
+impl Default for DetectorConfig {
+    fn default() -> Self {
+        DetectorConfig {
+            min_face_px: 40.0,
+            thresholds: [0.6, 0.7, 0.7],
+            factor: 0.709,
+            max_side_px: 640,
+        }
+    }
+}
+
+impl DetectorConfig {
+    /// Refuses settings outside their ranges.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the first one.
+    pub fn check(&self) -> Result<(), Error> {
+        let refuse = |name, expected, found: String| {
+            Err(Error::Setting {
+                name,
+                expected,
+                found,
+            })
+        };
+        if !(self.min_face_px >= 12.0 && self.min_face_px <= 4096.0) {
+            return refuse("min_face_px", "12 to 4096", self.min_face_px.to_string());
+        }
+        if let Some(t) = self.thresholds.iter().find(|&&t| !(t > 0.0 && t < 1.0)) {
+            return refuse("a detector threshold", "between 0 and 1", t.to_string());
+        }
+        if !(self.factor > 0.3 && self.factor < 0.95) {
+            return refuse("factor", "between 0.3 and 0.95", self.factor.to_string());
+        }
+        if !(64..=4096).contains(&self.max_side_px) {
+            return refuse("max_side_px", "64 to 4096", self.max_side_px.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// The three networks and their settings.
+#[derive(Debug)]
+pub struct Detector {
+    config: DetectorConfig,
+    p: Net,
+    r: Net,
+    o: Net,
+}
+
+impl Detector {
+    /// Puts P-, R- and O-Net together and runs each once: networks of other shapes are refused here.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], or [`Error::Network`] naming the network that does not fit.
+    pub fn new(p: Net, r: Net, o: Net, config: DetectorConfig) -> Result<Detector, Error> {
+        config.check()?;
+        let mut detector = Detector { config, p, r, o };
+        let unusable = |e: Error| match e {
+            Error::Inference { name, why } => Error::Network {
+                name,
+                why: format!("it does not work as part of MTCNN: {why}"),
+            },
+            other => other,
+        };
+        detector.propose(&RgbImage::new(12, 12)).map_err(unusable)?;
+        detector.refine(&RgbImage::new(24, 24)).map_err(unusable)?;
+        detector.finish(&RgbImage::new(48, 48)).map_err(unusable)?;
+        Ok(detector)
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &DetectorConfig {
+        &self.config
+    }
+
+    /// Finds all faces, best score first. A photo too small for the smallest face has none.
+    ///
+    /// # Errors
+    /// [`Error::Inference`] if a network fails.
+    pub fn detect(&mut self, photo: &RgbImage) -> Result<Vec<Face>, Error> {
+        let (w, h) = photo.dimensions();
+        let longer = w.max(h);
+        if longer <= self.config.max_side_px {
+            return self.search(photo);
+        }
+        let shrink = |side: u32| {
+            let side = u64::from(side) * u64::from(self.config.max_side_px);
+            // Rounded; at most max_side_px.
+            ((side + u64::from(longer) / 2) / u64::from(longer)).max(1) as u32
+        };
+        let small = resize_area(photo, shrink(w), shrink(h));
+        let (sx, sy) = (
+            w as f32 / small.width() as f32,
+            h as f32 / small.height() as f32,
+        );
+        let mut faces = self.search(&small)?;
+        for face in &mut faces {
+            face.rect.x *= sx;
+            face.rect.w *= sx;
+            face.rect.y *= sy;
+            face.rect.h *= sy;
+            for [x, y] in &mut face.landmarks {
+                *x *= sx;
+                *y *= sy;
+            }
+        }
+        Ok(faces)
+    }
+
+    /// The cascade. NMS thresholds are the paper authors' own: 0.5 within a level, 0.7 everywhere else.
+    fn search(&mut self, photo: &RgbImage) -> Result<Vec<Face>, Error> {
+        let [_, r_threshold, o_threshold] = self.config.thresholds;
+
+        let mut proposals = self.proposals(photo)?;
+        proposals = suppress(proposals, 0.7, Overlap::Union);
+        proposals.truncate(MOST[1]);
+
+        let mut refined = Vec::new();
+        for proposal in &proposals {
+            let square = proposal.calibrated().square();
+            let Some(region) = square.region(photo) else {
+                continue;
+            };
+            let crop = resize_region(photo, region, CROP_PX[0], CROP_PX[0]);
+            let (score, offsets) = self.refine(&crop)?;
+            if score > r_threshold {
+                refined.push(Candidate::in_region(region, score, offsets));
+            }
+        }
+        refined = suppress(refined, 0.7, Overlap::Union);
+        refined.truncate(MOST[2]);
+
+        let mut faces = Vec::new();
+        for candidate in &refined {
+            let square = candidate.calibrated().square();
+            let Some(region) = square.region(photo) else {
+                continue;
+            };
+            let crop = resize_region(photo, region, CROP_PX[1], CROP_PX[1]);
+            let (score, offsets, points) = self.finish(&crop)?;
+            if score > o_threshold {
+                let face = Candidate::in_region(region, score, offsets);
+                faces.push(Face {
+                    rect: face.calibrated().rect(),
+                    score,
+                    landmarks: face.points(points),
+                });
+            }
+        }
+        faces.retain(|f| f.landmarks.iter().flatten().all(|v| v.is_finite()));
+        let kept = suppress(faces.clone(), 0.7, Overlap::Smaller);
+        Ok(kept.iter().map(|face| face.voted(&faces)).collect())
+    }
+
+    /// P-Net over the pyramid.
+    fn proposals(&mut self, photo: &RgbImage) -> Result<Vec<Candidate>, Error> {
+        let mut all = Vec::new();
+        for (w, h) in pyramid(photo.dimensions(), &self.config) {
+            let level = resize_area(photo, w, h);
+            let mut found = self.propose(&level)?;
+            nms::keep_best(&mut found, MOST[0]);
+            found = suppress(found, 0.5, Overlap::Union);
+            let sx = photo.width() as f32 / w as f32;
+            let sy = photo.height() as f32 / h as f32;
+            all.extend(found.into_iter().map(|c| c.scaled(sx, sy)));
+        }
+        Ok(all)
+    }
+
+    /// Cells of one pyramid level that may hold a face.
+    fn propose(&mut self, level: &RgbImage) -> Result<Vec<Candidate>, Error> {
+        let threshold = self.config.thresholds[0];
+        let [probability, boxes] = run(&mut self.p, level)?;
+        let shape = probability.shape().to_vec();
+        let probability = probability.into_dimensionality::<Ix4>();
+        let boxes = boxes.into_dimensionality::<Ix4>();
+        let (Ok(probability), Ok(boxes)) = (probability, boxes) else {
+            return Err(misshapen(&self.p, &shape));
+        };
+        let (_, _, rows, columns) = probability.dim();
+        if probability.dim() != (1, 2, rows, columns) || boxes.dim() != (1, 4, rows, columns) {
+            return Err(misshapen(&self.p, &shape));
+        }
+        let mut found = Vec::new();
+        for ((y, x), &score) in probability
+            .index_axis(Axis(0), 0)
+            .index_axis(Axis(0), 1)
+            .indexed_iter()
+        {
+            if score >= threshold {
+                let left = (STRIDE_PX * x as f64) as f32;
+                let top = (STRIDE_PX * y as f64) as f32;
+                found.push(Candidate {
+                    left,
+                    top,
+                    right: left + CELL_PX as f32,
+                    bottom: top + CELL_PX as f32,
+                    score,
+                    offsets: [0, 1, 2, 3].map(|i| boxes[[0, i, y, x]]),
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// R-Net on one crop: score and box offsets.
+    fn refine(&mut self, crop: &RgbImage) -> Result<(f32, [f32; 4]), Error> {
+        let [probability, boxes] = run(&mut self.r, crop)?;
+        let [_, score] = row(&self.r, &probability)?;
+        Ok((score, row(&self.r, &boxes)?))
+    }
+
+    /// O-Net on one crop: score, box offsets, landmarks.
+    fn finish(&mut self, crop: &RgbImage) -> Result<(f32, [f32; 4], [f32; 10]), Error> {
+        let [probability, boxes, landmarks] = run(&mut self.o, crop)?;
+        let [_, score] = row(&self.o, &probability)?;
+        Ok((score, row(&self.o, &boxes)?, row(&self.o, &landmarks)?))
+    }
+}
+
+/// The face a photo is about: largest area minus twice the squared distance of its centre from the photo's centre.
+#[must_use]
+pub fn main_face<'a>(faces: &'a [Face], photo: &RgbImage) -> Option<&'a Face> {
+    let (cx, cy) = (photo.width() as f32 * 0.5, photo.height() as f32 * 0.5);
+    let weight = |face: &Face| {
+        let [x, y] = face.rect.centre();
+        face.rect.area() - 2.0 * ((x - cx).powi(2) + (y - cy).powi(2))
+    };
+    faces.iter().max_by(|a, b| weight(a).total_cmp(&weight(b)))
+}
+
+/// Level sizes, largest first: the smallest face looked for covers one cell, then each level shrinks by `factor`
+/// while a cell fits.
+fn pyramid((w, h): (u32, u32), config: &DetectorConfig) -> Vec<(u32, u32)> {
+    let mut scale = CELL_PX / f64::from(config.min_face_px);
+    let mut sizes = Vec::new();
+    while f64::from(w.min(h)) * scale >= CELL_PX {
+        let side = |length: u32| (f64::from(length) * scale).ceil() as u32;
+        sizes.push((side(w), side(h)));
+        scale *= f64::from(config.factor);
+    }
+    sizes
+}
+
+/// Runs one picture through a network with `N` outputs.
+fn run<const N: usize>(net: &mut Net, picture: &RgbImage) -> Result<[ArrayD<f32>; N], Error> {
+    let shape = (1, picture.height() as usize, picture.width() as usize, 3);
+    let pixels = ArrayView4::from_shape(shape, picture.as_raw()).map_err(|e| Error::Inference {
+        name: net.name().to_owned(),
+        why: e.to_string(),
+    })?;
+    let outputs = net.run(pixels)?;
+    <[ArrayD<f32>; N]>::try_from(outputs).map_err(|outputs| Error::Inference {
+        name: net.name().to_owned(),
+        why: format!("{} outputs instead of {N}", outputs.len()),
+    })
+}
+
+/// One `[1, N]` output as an array.
+fn row<const N: usize>(net: &Net, output: &ArrayD<f32>) -> Result<[f32; N], Error> {
+    let view = output.view().into_dimensionality::<Ix2>().ok();
+    match view.filter(|v| v.dim() == (1, N)) {
+        Some(values) => Ok(std::array::from_fn(|i| values[[0, i]])),
+        None => Err(misshapen(net, output.shape())),
+    }
+}
+
+fn misshapen(net: &Net, shape: &[usize]) -> Error {
+    Error::Inference {
+        name: net.name().to_owned(),
+        why: format!("an output has the shape {shape:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_checked() {
+        let good = DetectorConfig::default();
+        assert!(good.check().is_ok());
+        #[rustfmt::skip]
+        let bad = [
+            DetectorConfig { min_face_px: 11.9, ..good },
+            DetectorConfig { min_face_px: f32::NAN, ..good },
+            DetectorConfig { min_face_px: f32::INFINITY, ..good },
+            DetectorConfig { thresholds: [0.0, 0.7, 0.7], ..good },
+            DetectorConfig { thresholds: [0.6, 1.0, 0.7], ..good },
+            DetectorConfig { thresholds: [0.6, 0.7, f32::NAN], ..good },
+            DetectorConfig { factor: 1.0, ..good },
+            DetectorConfig { factor: 0.3, ..good },
+            DetectorConfig { max_side_px: 0, ..good },
+        ];
+        for config in bad {
+            assert!(
+                matches!(config.check(), Err(Error::Setting { .. })),
+                "{config:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn pyramids_end_where_a_cell_no_longer_fits() {
+        struct Case {
+            photo: (u32, u32),
+            min_face_px: f32,
+            sizes: &'static [(u32, u32)],
+        }
+        #[rustfmt::skip]
+        let cases = [
+            Case { photo: (640, 480), min_face_px: 240.0, sizes: &[(32, 24), (23, 18), (17, 13)] },
+            Case { photo: (60, 60), min_face_px: 60.0, sizes: &[(12, 12)] },
+            Case { photo: (59, 600), min_face_px: 60.0, sizes: &[] },
+            Case { photo: (0, 0), min_face_px: 12.0, sizes: &[] },
+        ];
+        for case in cases {
+            let config = DetectorConfig {
+                min_face_px: case.min_face_px,
+                ..DetectorConfig::default()
+            };
+            assert_eq!(pyramid(case.photo, &config), case.sizes, "{:?}", case.photo);
+        }
+    }
+
+    #[test]
+    fn finds_of_one_face_vote() {
+        let face = |x: f32, score| Face {
+            rect: Rect {
+                x,
+                y: 0.0,
+                w: 100.0,
+                h: 100.0,
+            },
+            score,
+            landmarks: [[x, 1.0]; 5],
+        };
+        let all = [
+            face(10.0, 0.5),
+            face(20.0, 0.75),
+            face(30.0, 0.75),
+            face(90.0, 0.9),
+        ];
+        let voted = all[1].voted(&all);
+        assert_eq!(
+            voted.rect,
+            Rect {
+                x: 21.25,
+                y: 0.0,
+                w: 100.0,
+                h: 100.0
+            }
+        );
+        assert_eq!(voted.landmarks, [[21.25, 1.0]; 5]);
+        assert_eq!(voted.score, 0.75);
+        assert_eq!(all[3].voted(&all), all[3]);
+    }
+
+    #[test]
+    fn the_main_face_is_large_and_central() {
+        let photo = RgbImage::new(250, 250);
+        let face = |x, y, side| Face {
+            rect: Rect {
+                x,
+                y,
+                w: side,
+                h: side,
+            },
+            score: 0.9,
+            landmarks: [[0.0; 2]; 5],
+        };
+        let central = face(85.0, 85.0, 80.0);
+        let larger_aside = face(0.0, 0.0, 90.0);
+        let small_central = face(115.0, 115.0, 20.0);
+        let faces = [larger_aside, central.clone(), small_central];
+        assert_eq!(main_face(&faces, &photo), Some(&central));
+        assert_eq!(main_face(&[], &photo), None);
+    }
+}

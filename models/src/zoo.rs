@@ -1,0 +1,215 @@
+//! The networks that ship: `manifest.toml`, the files beside it, and how to find them.
+//!
+//! A device's bundle slot holds the same: a manifest and the files it names. Files are read only by plain names
+//! beside the manifest, and only with the digest it states.
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Error,
+    align::CropSpec,
+    embedding::SpaceId,
+    facenet::Embedder,
+    manifest::{Manifest, Network, Role},
+    mtcnn::{Detector, DetectorConfig},
+    net::Net,
+};
+
+/// The manifest's file name.
+pub const MANIFEST: &str = "manifest.toml";
+
+/// A folder of networks with its manifest, digests checked at load.
+#[derive(Debug)]
+pub struct Zoo {
+    dir: PathBuf,
+    manifest: Manifest,
+}
+
+impl Zoo {
+    /// Finds the zoo: `$FACELATCH_ZOO`, `models/zoo` below the current folder, `../share/facelatch/zoo` beside the
+    /// program, then the source tree it was built from. A set `$FACELATCH_ZOO` is the only place looked at.
+    ///
+    /// # Errors
+    /// [`Error::Network`] naming every place looked at.
+    pub fn find() -> Result<Zoo, Error> {
+        if let Some(dir) = env::var_os("FACELATCH_ZOO") {
+            return Zoo::open(Path::new(&dir));
+        }
+        let program = env::current_exe().unwrap_or_default();
+        let places = [
+            PathBuf::from("models/zoo"),
+            program
+                .parent()
+                .unwrap_or(Path::new("."))
+                .join("../share/facelatch/zoo"),
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo"),
+        ];
+        if let Some(place) = places.iter().find(|p| p.join(MANIFEST).is_file()) {
+            return Zoo::open(place);
+        }
+        let looked: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
+        Err(Error::Network {
+            name: "zoo".to_owned(),
+            why: format!(
+                "no {MANIFEST} in {}; set FACELATCH_ZOO to the folder of networks",
+                looked.join(", ")
+            ),
+        })
+    }
+
+    /// Opens one folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Network`].
+    pub fn open(dir: &Path) -> Result<Zoo, Error> {
+        let path = dir.join(MANIFEST);
+        let text = fs::read_to_string(&path).map_err(|source| Error::Io { path, source })?;
+        Ok(Zoo {
+            dir: dir.to_owned(),
+            manifest: Manifest::parse(&text)?,
+        })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What the folder says about its networks.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Loads the three MTCNN networks.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if a file is missing or its digest differs from the manifest's.
+    pub fn detector(&self, config: DetectorConfig) -> Result<Detector, Error> {
+        let load = |role| self.load(self.manifest.only(role)?);
+        Detector::new(
+            load(Role::DetectorP)?,
+            load(Role::DetectorR)?,
+            load(Role::DetectorO)?,
+            config,
+        )
+    }
+
+    /// Loads the embedder named `name` ("facenet").
+    ///
+    /// # Errors
+    /// As for [`Zoo::detector`].
+    pub fn embedder(&self, name: &str) -> Result<Embedder, Error> {
+        let network = self.manifest.embedder(name)?;
+        let space = network.space_id()?;
+        let crop = network.crop_spec()?;
+        let centre = network
+            .centre
+            .as_ref()
+            .map_or_else(Vec::new, |c| c.values.clone());
+        Embedder::new(self.load(network)?, space, crop, centre)
+    }
+
+    /// The embedding space and crop of the embedder named `name`, without loading it.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if the manifest has no such embedder.
+    pub fn embedder_facts(&self, name: &str) -> Result<(SpaceId, CropSpec), Error> {
+        let network = self.manifest.embedder(name)?;
+        Ok((network.space_id()?, network.crop_spec()?))
+    }
+
+    /// A network's bytes, digest checked.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Network`] if the digest differs.
+    pub fn bytes(&self, network: &Network) -> Result<Vec<u8>, Error> {
+        let path = self.dir.join(&network.file);
+        let bytes = fs::read(&path).map_err(|source| Error::Io { path, source })?;
+        let found = sha256_hex(&bytes);
+        if found != network.sha256 {
+            return Err(network.unusable(format!(
+                "the SHA-256 of {} is {found}, the manifest says {}; fetch the file again",
+                network.file, network.sha256
+            )));
+        }
+        Ok(bytes)
+    }
+
+    fn load(&self, network: &Network) -> Result<Net, Error> {
+        Net::from_onnx(&network.name, &self.bytes(network)?)
+    }
+}
+
+/// SHA-256 as lower-case hex.
+#[must_use]
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            // Writing to a String does not fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::tests::EXAMPLE;
+
+    fn folder(manifest: &str, files: &[(&str, &[u8])]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(MANIFEST), manifest).unwrap();
+        for (name, bytes) in files {
+            fs::write(dir.path().join(name), bytes).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn a_changed_or_missing_file_is_refused() {
+        let missing = folder(EXAMPLE, &[]);
+        let zoo = Zoo::open(missing.path()).unwrap();
+        assert!(matches!(zoo.embedder("facenet"), Err(Error::Io { .. })));
+
+        let changed = folder(EXAMPLE, &[("facenet-int8.onnx", b"not it")]);
+        let zoo = Zoo::open(changed.path()).unwrap();
+        let said = zoo.embedder("facenet").unwrap_err().to_string();
+        assert!(said.contains("SHA-256"), "{said}");
+        let said = zoo.embedder("mobilefacenet").unwrap_err().to_string();
+        assert!(said.contains("mobilefacenet"), "{said}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_network_is_refused() {
+        let bytes = b"\x08\x07 surely not a network";
+        let manifest = EXAMPLE.replace(&"0".repeat(64), &sha256_hex(bytes));
+        let dir = folder(&manifest, &[("facenet-int8.onnx", bytes)]);
+        let error = Zoo::open(dir.path()).unwrap().embedder("facenet");
+        assert!(matches!(error, Err(Error::Network { .. })), "{error:?}");
+    }
+
+    #[test]
+    fn a_folder_without_manifest_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = Zoo::open(dir.path()).unwrap_err().to_string();
+        assert!(said.contains(MANIFEST), "{said}");
+    }
+
+    #[test]
+    fn digests_are_sha256() {
+        assert_eq!(
+            sha256_hex(b"abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}
