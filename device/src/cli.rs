@@ -1,0 +1,97 @@
+//! The command line of `facelatchd`: text to plain arguments. What they mean for the settings is in [`Args::settings`].
+
+use std::{fs, path::PathBuf};
+
+use clap::Parser;
+use facelatch_boards::{BoardFile, CameraFacts};
+
+use crate::{Config, Error, Settings, StopAfter};
+
+/// Watches a door: recognises enrolled people in front of the camera and drives the relay for them.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "facelatchd", version, about, long_about = None, after_help = EXAMPLES)]
+pub struct Args {
+    /// Board this runs on: sim, pi3, pi4, pi5, zero2w, linux, or the path of a board file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "sim")]
+    pub board: String,
+    /// Folder of everything the door keeps: settings, people, bundles, audit record. Made if needed.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Settings; DIR/device.toml if not given, written with all defaults at the first start.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Sim board: photos to show to the camera, in order of name or as its replay.toml says.
+    #[arg(long, value_name = "DIR")]
+    pub replay: Option<PathBuf>,
+    /// Address and port for hosts, instead of link.tcp_listen in the settings; "" for none.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Serial device for hosts, instead of link.serial_port in the settings.
+    #[arg(long, value_name = "PATH")]
+    pub serial: Option<String>,
+    /// Folder of the installed networks, instead of the usual places.
+    #[arg(long, value_name = "DIR")]
+    pub zoo: Option<PathBuf>,
+    /// Stop after this many frames.
+    #[arg(long, value_name = "N", conflicts_with = "once")]
+    pub frames: Option<u64>,
+    /// Stop when the replay is over.
+    #[arg(long, requires = "replay")]
+    pub once: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  facelatchd --data door                             a simulated door; push a bundle to it with `facelatch push`
+  facelatchd --data door --replay photos --once      show it these photos, then stop; the log says who got in
+  facelatchd --board pi4 --data /var/lib/facelatch   a real door
+
+Exit codes: 0 stopped in order, 2 the call or a setting is wrong, 4 the machine failed.
+Set RUST_LOG=debug for more, RUST_LOG=warn for less.";
+
+impl Args {
+    /// What to start.
+    ///
+    /// # Errors
+    /// [`Error::Board`], [`Error::Config`], [`Error::Storage`].
+    pub fn settings(&self) -> Result<Settings, Error> {
+        let mut board = BoardFile::named(&self.board)?;
+        if let Some(folder) = &self.replay {
+            let CameraFacts::Replay(replay) = &mut board.camera else {
+                let why = format!(
+                    "--replay needs a simulated board, {} has a camera",
+                    board.name
+                );
+                return Err(Error::Call(why));
+            };
+            replay.folder = Some(folder.clone());
+            if self.once {
+                replay.at_end = facelatch_boards::AtEnd::Stop;
+            }
+        }
+        fs::create_dir_all(&self.data).map_err(Error::storage("create", &self.data))?;
+        let file = self
+            .config
+            .clone()
+            .unwrap_or_else(|| self.data.join("device.toml"));
+        let mut config = Config::load_or_create(&file)?;
+        if let Some(listen) = &self.listen {
+            config.link.tcp_listen.clone_from(listen);
+        }
+        if let Some(serial) = &self.serial {
+            config.link.serial_port.clone_from(serial);
+        }
+        let stop_after = match (self.once, self.frames) {
+            (true, _) => StopAfter::Replay,
+            (false, Some(frames)) => StopAfter::Frames(frames),
+            (false, None) => StopAfter::Never,
+        };
+        Ok(Settings {
+            board,
+            data: self.data.clone(),
+            config,
+            zoo: self.zoo.clone(),
+            stop_after,
+        })
+    }
+}

@@ -1,0 +1,481 @@
+//! `device.toml`: every setting of a door with its name, default, range and explanation, each said once, in [`Config`].
+//!
+//! The file is written with all defaults at the first start. Unknown keys are refused naming the nearest known one.
+//! What the board is wired to stands in the board's own file, not here. Called by `lib` at start.
+
+use std::{fs, path::Path, time::Duration};
+
+use facelatch_boards::nearest;
+use facelatch_models::{mtcnn::DetectorConfig, openset::Gate};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::{
+    door,
+    error::Error,
+    link,
+    quality::{self, Several},
+    vote,
+};
+
+/// Declares a section's struct, its defaults, its ranges and the comments of the written file in one place.
+macro_rules! settings {
+    ($(
+        $(#[doc = $section_doc:literal])+
+        $section:ident: $Section:ident {
+            $($(#[doc = $doc:literal])+ $key:ident: $Type:ty = $default:expr $(, in $range:expr)?;)+
+        }
+    )+) => {
+        /// All settings, section by section.
+        #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Config {
+            $($(#[doc = $section_doc])+ pub $section: $Section,)+
+        }
+
+        $(
+            $(#[doc = $section_doc])+
+            #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+            #[serde(default, deny_unknown_fields)]
+            pub struct $Section {
+                $($(#[doc = $doc])+ pub $key: $Type,)+
+            }
+
+            impl Default for $Section {
+                fn default() -> Self {
+                    $Section { $($key: $default,)+ }
+                }
+            }
+        )+
+
+        /// Sections in file order: name, explanation, and for each key its name and explanation.
+        const DOCS: &[(&str, &[&str], &[(&str, &[&str])])] = &[$((
+            stringify!($section),
+            &[$($section_doc),+],
+            &[$((stringify!($key), &[$($doc),+]),)+],
+        ),)+];
+
+        impl Config {
+            /// The first value outside its range, in words.
+            fn out_of_range(&self) -> Option<String> {
+                $($($(
+                    let range: std::ops::RangeInclusive<$Type> = $range;
+                    if !range.contains(&self.$section.$key) {
+                        return Some(format!(
+                            "{}.{} is {:?}: give a value in {range:?}",
+                            stringify!($section), stringify!($key), self.$section.$key,
+                        ));
+                    }
+                )?)+)+
+                None
+            }
+        }
+    };
+}
+
+settings! {
+    /// The camera.
+    camera: Camera {
+        /// Milliseconds from one frame to the next.
+        frame_interval_ms: u64 = 100, in 20..=10_000;
+        /// After the camera failed, it is opened again every so many milliseconds.
+        retry_ms: u64 = 2_000, in 100..=600_000;
+    }
+
+    /// The face detector (MTCNN).
+    detector: Detector {
+        /// Smallest face looked for, in pixels of its shorter side. Smaller finds people further away and costs time.
+        min_face_px: f64 = 40.0, in 12.0..=1000.0;
+        /// Score a candidate needs to pass the proposal network.
+        proposal_threshold: f64 = 0.6, in 0.05..=0.999;
+        /// Score a candidate needs to pass the refinement network.
+        refinement_threshold: f64 = 0.7, in 0.05..=0.999;
+        /// Score a face needs in the end.
+        output_threshold: f64 = 0.7, in 0.05..=0.999;
+        /// Scale from one level of the image pyramid to the next.
+        pyramid_factor: f64 = 0.709, in 0.4..=0.9;
+    }
+
+    /// Which faces are good enough to be judged. Luma is 0 (black) to 255 (white).
+    quality: Quality {
+        /// A scene is dark if less than 2 % of its pixels are brighter than this luma.
+        scene_luma_min: u8 = 28;
+        /// Least mean luma of a face.
+        face_luma_min: f64 = 30.0, in 0.0..=255.0;
+        /// Largest mean luma of a face.
+        face_luma_max: f64 = 235.0, in 0.0..=255.0;
+        /// Least width of a face, in pixels.
+        face_width_min_px: f64 = 40.0, in 12.0..=4000.0;
+        /// Least sharpness: variance of the Laplacian over variance of the face. Sharp photos have 0.1 to 0.9.
+        sharpness_min: f64 = 0.06, in 0.0..=10.0;
+        /// Largest turn of the head to either side, in degrees.
+        yaw_max_deg: f64 = 40.0, in 1.0..=90.0;
+        /// Largest turn of the head up or down, in degrees.
+        pitch_max_deg: f64 = 30.0, in 1.0..=90.0;
+        /// Largest tilt of the head, in degrees.
+        roll_max_deg: f64 = 30.0, in 1.0..=180.0;
+        /// Least share of the face's box inside the frame.
+        inside_min: f64 = 0.97, in 0.5..=1.0;
+        /// Several faces at once: "nearest" judges the nearest if it is clearly larger than the others, "refuse" none.
+        several_faces: Several = Several::Nearest;
+        /// How many times larger than any other the nearest face has to be, by area.
+        nearest_dominance: f64 = 1.5, in 1.0..=100.0;
+    }
+
+    /// When a face is somebody.
+    recognition: Recognition {
+        /// Largest cosine distance to the person's nearest template; it tightens as more people are enrolled.
+        max_distance: f64 = plain(Gate::default().max_distance), in 0.01..=1.0;
+        /// How much further the second-nearest person has to be.
+        min_margin: f64 = plain(Gate::default().min_margin), in 0.0..=1.0;
+        /// Least probability the classifier gives the person.
+        min_probability: f64 = plain(Gate::default().min_probability), in 0.0..=1.0;
+    }
+
+    /// How many frames have to agree.
+    vote: VoteSettings {
+        /// Frames that have to name the same person.
+        needed: usize = 3, in 1..=100;
+        /// Out of this many frames of one face.
+        window: usize = 5, in 1..=100;
+        /// A face not seen for longer than this many milliseconds is somebody new.
+        max_gap_ms: u64 = 1_000, in 50..=60_000;
+        /// A person who stays in front of the camera is let in again after this many milliseconds.
+        repeat_ms: u64 = 3_000, in 0..=3_600_000;
+        /// Least overlap (intersection over union) of a face's boxes in two frames to be the same face.
+        min_overlap: f64 = 0.3, in 0.01..=0.95;
+    }
+
+    /// The door.
+    door: DoorSettings {
+        /// How many milliseconds a grant keeps the door unlocked.
+        unlock_ms: u64 = 5_000, in 100..=300_000;
+    }
+
+    /// Enrolling with the button at the door.
+    enroll: Enroll {
+        /// Whether the button enrolls at all.
+        button: bool = false;
+        /// How many milliseconds a person has to look into the camera after a press.
+        window_ms: u64 = 30_000, in 1_000..=600_000;
+        /// Good frames of one face that become the person's templates.
+        frames: usize = 5, in 1..=20;
+        /// Least milliseconds between two of them, so that they differ.
+        spacing_ms: u64 = 400, in 0..=10_000;
+    }
+
+    /// The people.
+    gallery: GallerySettings {
+        /// Most people.
+        max_people: u32 = 1_000, in 1..=100_000;
+        /// Most templates of one person.
+        max_templates_per_person: u32 = 64, in 1..=1_000;
+    }
+
+    /// How hosts reach this door. Sessions are not authenticated or encrypted yet.
+    link: LinkSettings {
+        /// This door's name, told to hosts.
+        name: String = "facelatch door".to_owned();
+        /// Address and port to listen on; empty for none.
+        tcp_listen: String = "127.0.0.1:7117".to_owned();
+        /// Listen on other than loopback addresses although nothing authenticates a session.
+        allow_unauthenticated_network: bool = false;
+        /// Serial port to serve, such as /dev/ttyAMA0; empty for none.
+        serial_port: String = String::new();
+        /// Its speed, in bits a second.
+        serial_baud: u32 = 115_200, in 1_200..=4_000_000;
+        /// Most TCP sessions at once.
+        max_sessions: usize = 8, in 1..=256;
+        /// A frame must be complete this many milliseconds after its first byte.
+        frame_timeout_ms: u64 = 5_000, in 100..=600_000;
+        /// A TCP session ends after this many milliseconds without a request, unless it listens to events.
+        idle_timeout_ms: u64 = 60_000, in 1_000..=86_400_000;
+        /// A peer that takes no bytes for this many milliseconds is given up.
+        write_timeout_ms: u64 = 5_000, in 100..=600_000;
+        /// A request must be answered within this many milliseconds; a bundle is checked and tried in it.
+        reply_timeout_ms: u64 = 60_000, in 1_000..=3_600_000;
+        /// Largest bundle taken, in bytes.
+        max_bundle_bytes: u64 = 134_217_728, in 65_536..=4_294_967_296;
+    }
+
+    /// The audit record.
+    audit: AuditSettings {
+        /// Records in one file.
+        records_per_file: u64 = 4_096, in 16..=1_000_000;
+        /// Files kept; the oldest is deleted when a new one is begun.
+        files: u64 = 16, in 2..=10_000;
+    }
+}
+
+impl Config {
+    /// Reads the file; writes it with all defaults if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for anything the operator can correct, [`Error::Storage`] if it cannot be read or written.
+    pub fn load_or_create(path: &Path) -> Result<Config, Error> {
+        match fs::read_to_string(path) {
+            Ok(text) => Config::parse(&text).map_err(|why| Error::Config {
+                path: path.to_owned(),
+                why,
+            }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let config = Config::default();
+                fs::write(path, config.to_text()).map_err(Error::storage("write", path))?;
+                Ok(config)
+            }
+            Err(e) => Err(Error::storage("read", path)(e)),
+        }
+    }
+
+    /// Reads the text of a `device.toml`.
+    ///
+    /// # Errors
+    /// What is wrong and what would be right, in words.
+    pub fn parse(text: &str) -> Result<Config, String> {
+        let table: Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
+        for (section, value) in &table {
+            let Some((_, _, keys)) = DOCS.iter().find(|(name, ..)| name == section) else {
+                return Err(unknown(
+                    "section",
+                    section,
+                    DOCS.iter().map(|(name, ..)| *name),
+                ));
+            };
+            for (key, _) in value.as_table().into_iter().flatten() {
+                if !keys.iter().any(|(name, _)| name == key) {
+                    let what = format!("key {section}.");
+                    return Err(unknown(&what, key, keys.iter().map(|(name, _)| *name)));
+                }
+            }
+        }
+        let config: Config = toml::from_str(text).map_err(|e| e.to_string())?;
+        if let Some(problem) = config.out_of_range() {
+            return Err(problem);
+        }
+        if config.vote.window < config.vote.needed {
+            return Err(format!(
+                "vote.window is {}: give at least vote.needed, {}",
+                config.vote.window, config.vote.needed
+            ));
+        }
+        Ok(config)
+    }
+
+    /// The file's text: every key with its explanation.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::from(
+            "# Settings of this door. A key left out has the value shown here at the first start.\n",
+        );
+        // A struct of plain fields is always a table of plain values.
+        let table = Table::try_from(self).expect("settings are a table");
+        for (section, docs, keys) in DOCS {
+            text.push('\n');
+            docs.iter().for_each(|line| text += &format!("#{line}\n"));
+            text += &format!("[{section}]\n");
+            for (key, docs) in *keys {
+                docs.iter().for_each(|line| text += &format!("#{line}\n"));
+                text += &format!("{key} = {}\n", value(&table, section, key));
+            }
+        }
+        text
+    }
+
+    /// The detector's settings.
+    #[must_use]
+    pub fn detector(&self) -> DetectorConfig {
+        let d = &self.detector;
+        DetectorConfig {
+            min_face_px: d.min_face_px as f32,
+            thresholds: [
+                d.proposal_threshold,
+                d.refinement_threshold,
+                d.output_threshold,
+            ]
+            .map(|t| t as f32),
+            factor: d.pyramid_factor as f32,
+            ..DetectorConfig::default()
+        }
+    }
+
+    /// The limits of `quality`.
+    #[must_use]
+    pub fn limits(&self) -> quality::Limits {
+        let q = &self.quality;
+        quality::Limits {
+            scene_luma: q.scene_luma_min,
+            face_luma_min: q.face_luma_min as f32,
+            face_luma_max: q.face_luma_max as f32,
+            face_px: q.face_width_min_px as f32,
+            sharpness: q.sharpness_min as f32,
+            yaw_deg: q.yaw_max_deg as f32,
+            pitch_deg: q.pitch_max_deg as f32,
+            roll_deg: q.roll_max_deg as f32,
+            inside: q.inside_min as f32,
+            several: q.several_faces,
+            dominance: q.nearest_dominance as f32,
+        }
+    }
+
+    /// The open-set gate.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        Gate {
+            max_distance: self.recognition.max_distance as f32,
+            min_margin: self.recognition.min_margin as f32,
+            min_probability: self.recognition.min_probability as f32,
+        }
+    }
+
+    /// The rules of `vote`.
+    #[must_use]
+    pub fn vote(&self) -> vote::Rules {
+        let v = &self.vote;
+        vote::Rules {
+            needed: v.needed,
+            window: v.window,
+            max_gap: Duration::from_millis(v.max_gap_ms),
+            repeat: Duration::from_millis(v.repeat_ms),
+            min_overlap: v.min_overlap as f32,
+        }
+    }
+
+    /// The link's settings.
+    #[must_use]
+    pub fn link(&self) -> link::Config {
+        let l = &self.link;
+        link::Config {
+            tcp_listen: l.tcp_listen.clone(),
+            allow_unauthenticated_network: l.allow_unauthenticated_network,
+            serial_port: (!l.serial_port.is_empty()).then(|| l.serial_port.clone().into()),
+            serial_baud: l.serial_baud,
+            max_sessions: l.max_sessions,
+            frame_timeout_ms: l.frame_timeout_ms,
+            idle_timeout_ms: l.idle_timeout_ms,
+            write_timeout_ms: l.write_timeout_ms,
+            reply_timeout_ms: l.reply_timeout_ms,
+        }
+    }
+
+    /// The rules of `door`.
+    #[must_use]
+    pub fn door(&self) -> door::Rules {
+        door::Rules {
+            unlock: Duration::from_millis(self.door.unlock_ms),
+        }
+    }
+}
+
+/// The f64 that prints as the f32 does.
+fn plain(value: f32) -> f64 {
+    (f64::from(value) * 1e6).round() / 1e6
+}
+
+fn value<'t>(table: &'t Table, section: &str, key: &str) -> &'t Value {
+    &table[section][key]
+}
+
+fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    let space = if what.ends_with('.') { "" } else { " " };
+    match nearest(name, known.clone()) {
+        Some(near) => format!("unknown {what}{space}{name}; did you mean {near}?"),
+        None => {
+            let known: Vec<&str> = known.collect();
+            format!(
+                "unknown {what}{space}{name}; known are {}",
+                known.join(", ")
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_written_file_reads_back_as_the_defaults() {
+        let text = Config::default().to_text();
+        assert_eq!(Config::parse(&text), Ok(Config::default()));
+        assert_eq!(Config::parse(""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn the_link_has_one_set_of_defaults() {
+        assert_eq!(Config::default().link(), link::Config::default());
+    }
+
+    #[test]
+    fn every_key_is_explained_and_no_number_is_written_in_full_length() {
+        let text = Config::default().to_text();
+        let lines: Vec<&str> = text.lines().collect();
+        let keys = lines.iter().enumerate().filter(|(_, l)| l.contains(" = "));
+        for (i, line) in keys {
+            assert!(lines[i - 1].starts_with("# "), "{line} has no explanation");
+            assert!(line.len() < 60, "{line}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named_with_what_would_be_right() {
+        let cases = [
+            (
+                "[door]\nunlok_ms = 5",
+                "unknown key door.unlok_ms; did you mean unlock_ms?",
+            ),
+            (
+                "[dor]\nunlock_ms = 5",
+                "unknown section dor; did you mean door?",
+            ),
+            (
+                "[weather]",
+                "unknown section weather; known are camera, detector",
+            ),
+            (
+                "[door]\nweather = 5",
+                "unknown key door.weather; known are unlock_ms",
+            ),
+            (
+                "[door]\nunlock_ms = 5",
+                "door.unlock_ms is 5: give a value in 100..=300000",
+            ),
+            ("[door]\nunlock_ms = \"5s\"", "invalid type"),
+            (
+                "[vote]\nneeded = 6",
+                "vote.window is 5: give at least vote.needed, 6",
+            ),
+            (
+                "[quality]\nseveral_faces = \"all\"",
+                "unknown variant `all`",
+            ),
+            (
+                "[quality]\nsharpness_min = nan",
+                "quality.sharpness_min is NaN",
+            ),
+            ("[door", "TOML parse error"),
+        ];
+        let mut failures = vec![];
+        for (text, expected) in cases {
+            let found = Config::parse(text).err().unwrap_or_default();
+            if !found.contains(expected) {
+                failures.push(format!("{text:?}: {found}"));
+            }
+        }
+        assert!(failures.is_empty(), "{failures:#?}");
+    }
+
+    #[test]
+    fn a_first_start_writes_the_file_and_the_next_reads_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("device.toml");
+        assert_eq!(Config::load_or_create(&path).unwrap(), Config::default());
+        let text = fs::read_to_string(&path)
+            .unwrap()
+            .replace("unlock_ms = 5000", "unlock_ms = 7000");
+        fs::write(&path, text).unwrap();
+        assert_eq!(Config::load_or_create(&path).unwrap().door.unlock_ms, 7000);
+        fs::write(&path, "nonsense").unwrap();
+        let error = Config::load_or_create(&path).unwrap_err();
+        assert!(matches!(error, Error::Config { .. }), "{error}");
+    }
+}

@@ -1,0 +1,301 @@
+//! facelatchd, the door daemon: who may pass, when, for how long.
+//!
+//! [`Device::start`] opens everything a door needs and starts its threads: the loop (`run`), the camera, the link's
+//! sessions, and the bundle slots (`swap`). `main` starts one; so do the host's `demo` and every test. Perception is in
+//! `models`, hardware in `boards`; here is policy.
+#![forbid(unsafe_code)]
+
+pub mod audit;
+pub mod config;
+pub mod door;
+pub mod enroll;
+pub mod error;
+pub mod events;
+pub mod gallery;
+pub mod identify;
+pub mod link;
+pub mod policy;
+pub mod quality;
+pub mod run;
+pub mod store;
+pub mod swap;
+pub mod vote;
+
+pub mod cli;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, Sender, channel, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use facelatch_boards::{Board, BoardFile, Camera, sim};
+use facelatch_protocol::Text;
+
+use crate::{
+    audit::{Audit, What},
+    events::Events,
+    gallery::Gallery,
+    link::{Call, Link, Routes},
+    run::{Ends, Running},
+    store::Store,
+    swap::{Loader, Swap},
+};
+pub use crate::{
+    config::Config,
+    error::Error,
+    run::{Input, StopAfter},
+};
+
+/// Calls that may wait for the loop, or for the bundle slots, before a session is told to try again.
+const CALLS_WAITING: usize = 16;
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The board.
+    pub board: BoardFile,
+    /// Folder of everything the door keeps; made if needed.
+    pub data: PathBuf,
+    /// The door's settings.
+    pub config: Config,
+    /// Folder of the installed networks; `None` to look in the usual places.
+    pub zoo: Option<PathBuf>,
+    /// When to end by itself.
+    pub stop_after: StopAfter,
+}
+
+/// A running door. Dropping it stops it.
+pub struct Device {
+    tcp_address: Option<SocketAddr>,
+    sim: Option<sim::Handle>,
+    inbox: Sender<Input>,
+    stop: Arc<AtomicBool>,
+    threads: Option<JoinHandle<()>>,
+}
+
+impl Device {
+    /// Opens everything and starts the threads. Takes seconds: networks are loaded. The relay is opened first, in its
+    /// safe state, and rests there until the camera works.
+    ///
+    /// # Errors
+    /// Any of [`Error`]; then nothing runs and the relay is at rest.
+    pub fn start(settings: Settings) -> Result<Device, Error> {
+        let board = facelatch_boards::open(&settings.board)?;
+        let Settings {
+            data,
+            config,
+            zoo,
+            stop_after,
+            ..
+        } = settings;
+        fs::create_dir_all(&data).map_err(Error::storage("create", &data))?;
+        let gallery = Gallery::open(&data.join("gallery"), Running::gallery_limits(&config))?;
+        let events = open_events(&data, &config, board.clock.unix_ms())?;
+        let mut store = Store::open(&data.join("bundles"), config.link.max_bundle_bytes)?;
+        let mut loader = Loader::new(zoo, config.detector());
+        let prepared = loader.start(&mut store)?;
+
+        let (inbox_sender, inbox) = channel();
+        let (device, device_calls) = sync_channel(CALLS_WAITING);
+        let (bundles, bundle_calls) = sync_channel(CALLS_WAITING);
+        let link = Link::start(
+            &config.link(),
+            &config.link.name,
+            Routes { device, bundles },
+        )?;
+        let (frame_wanted, frames_wanted) = channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let sim = board.sim.clone();
+        let ends = Ends {
+            inbox,
+            camera: frame_wanted,
+            stop: Arc::clone(&stop),
+            stop_after,
+            manual_clock: sim.as_ref().is_some_and(|sim| sim.clock.is_some()),
+        };
+        let progress = store.progress();
+        let (running, camera) =
+            Running::assemble(board, data, config, gallery, events, progress, prepared)?;
+        let tcp_address = link.tcp_address();
+        let swap = Swap::new(store, loader, inbox_sender.clone());
+        let inbox = inbox_sender.clone();
+        let threads = thread::Builder::new()
+            .name("door".to_owned())
+            .spawn(move || {
+                let helpers = [
+                    spawn("camera", {
+                        let inbox = inbox_sender.clone();
+                        move || take_frames(camera, &frames_wanted, &inbox)
+                    }),
+                    spawn("calls", move || pass_calls(device_calls, &inbox_sender)),
+                    spawn("bundles", move || swap.serve(bundle_calls)),
+                ];
+                // A panic in here unwinds through `running`, whose relay rests when dropped.
+                running.run(&ends);
+                // The link first: its end ends the calls, theirs ends the helpers.
+                drop((link, ends));
+                for helper in helpers {
+                    let _ = helper.join();
+                }
+            });
+        let threads = threads.map_err(|e| Error::Link(link::Error::Thread(e)))?;
+        Ok(Device {
+            tcp_address,
+            sim,
+            inbox,
+            stop,
+            threads: Some(threads),
+        })
+    }
+
+    /// The TCP address listened on, with the port the system chose if port 0 was configured.
+    #[must_use]
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.tcp_address
+    }
+
+    /// The other end of a simulated board: send visitors, read the relay's timeline.
+    #[must_use]
+    pub fn sim(&self) -> Option<&sim::Handle> {
+        self.sim.as_ref()
+    }
+
+    /// Set this from a signal handler to stop the door.
+    #[must_use]
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
+    /// Asks the door to stop; [`Device::join`] waits for it.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // A door that has ended needs no message.
+        let _ = self.inbox.send(Input::Stop);
+    }
+
+    /// Waits until the door has stopped.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] if its thread panicked; the relay is at rest even then.
+    pub fn join(mut self) -> Result<(), Error> {
+        match self.threads.take().map(JoinHandle::join) {
+            Some(Err(_)) => Err(Error::Bug("the door's loop panicked".to_owned())),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            self.stop();
+            if threads.join().is_err() {
+                log::error!("the door's loop had panicked");
+            }
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+    // Without its helpers the door cannot run; the panic puts the relay at rest.
+    thread.expect("the system has threads left")
+}
+
+fn open_events(data: &Path, config: &Config, unix_ms: u64) -> Result<Events, Error> {
+    let limits = audit::Limits {
+        records_per_file: config.audit.records_per_file,
+        files: config.audit.files,
+    };
+    let mut events = Events::new(Audit::open(&data.join("audit"), limits)?);
+    let software = Text::cut(env!("CARGO_PKG_VERSION"));
+    events.record(unix_ms, What::Started { software })?;
+    Ok(events)
+}
+
+/// The camera's thread: one frame for each that is wanted.
+fn take_frames(mut camera: Box<dyn Camera>, wanted: &Receiver<()>, inbox: &Sender<Input>) {
+    for () in wanted {
+        let capture = catch_unwind(AssertUnwindSafe(|| camera.next()));
+        let capture = match capture {
+            Ok(capture) => capture.map_err(Some),
+            Err(_) => Err(None),
+        };
+        if inbox.send(Input::Capture(capture)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Puts calls into the loop's one inbox.
+fn pass_calls(calls: Receiver<Call>, inbox: &Sender<Input>) {
+    for call in calls {
+        if inbox.send(Input::Call(Box::new(call))).is_err() {
+            return;
+        }
+    }
+}
+
+impl Running {
+    fn assemble(
+        board: Board,
+        data: PathBuf,
+        config: Config,
+        gallery: Gallery,
+        events: Events,
+        progress: facelatch_protocol::BundleProgress,
+        mut prepared: swap::Prepared,
+    ) -> Result<(Running, Box<dyn Camera>), Error> {
+        let networks = prepared.networks.take();
+        let networks = networks.ok_or_else(|| Error::Bug("started without networks".to_owned()))?;
+        log::info!("board {}, camera {}", board.name, board.camera.describe());
+        let mut running = Running {
+            vote: vote::Vote::new(config.vote()),
+            config,
+            board: board.name,
+            data,
+            clock: board.clock,
+            clock_moved_ms: 0,
+            relay: board.relay,
+            indicator: board.indicator,
+            button: board.button,
+            networks,
+            classifier: None,
+            gallery,
+            matcher: None,
+            enrollment: enroll::Enrollment::default(),
+            door: door::State::Stopped,
+            started: false,
+            stopping: false,
+            events,
+            progress,
+            offered: None,
+            frames: 0,
+            damaged: 0,
+            last_fault: None,
+            label: None,
+            ready_at: None,
+            retry_at: Duration::ZERO,
+        };
+        running.adopt(prepared)?;
+        if let Some(other) = running
+            .gallery
+            .other_space(running.networks.embedder.space().as_str())
+        {
+            return Err(Error::Space {
+                expected: running.networks.embedder.space().as_str().to_owned(),
+                found: other.to_string(),
+            });
+        }
+        Ok((running, board.camera))
+    }
+}

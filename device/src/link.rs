@@ -1,0 +1,300 @@
+//! The device's ear: accepts TCP connections and serves one serial port, a thread a session.
+//!
+//! Sessions hold nothing of the device. Each request becomes a [`Call`] on a bounded channel and is answered by whoever
+//! owns the thing it is about; a slow, dead or hostile peer costs its own thread and nothing else. What a request does is
+//! in `handlers`.
+
+mod event_sink;
+pub(crate) mod handlers;
+mod serial;
+mod session;
+mod tcp;
+
+use std::{
+    fmt, io,
+    net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, PoisonError, mpsc::SyncSender},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use facelatch_protocol::{Request, Response};
+use serde::Deserialize;
+
+pub use self::event_sink::EventSink;
+
+/// How the device is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address and port to listen on; empty = no TCP. Default `127.0.0.1:7117`.
+    pub tcp_listen: String,
+    /// Sessions are not authenticated yet: listen on other than loopback addresses all the same. Default false.
+    pub allow_unauthenticated_network: bool,
+    /// Serial port to serve; default none.
+    pub serial_port: Option<PathBuf>,
+    /// Its speed. Default 115200.
+    pub serial_baud: u32,
+    /// Most TCP sessions at once. Default 8.
+    pub max_sessions: usize,
+    /// A frame must be complete this long after its first byte. Default 5000.
+    pub frame_timeout_ms: u64,
+    /// A TCP session ends after this long without a request, unless it listens to events: then it is sent an empty frame
+    /// after every sixth part of this without an event. Default 60000.
+    pub idle_timeout_ms: u64,
+    /// A peer that takes no bytes for this long is given up. Default 5000.
+    pub write_timeout_ms: u64,
+    /// A request must be answered by the device's loop within this. Default 60000: a bundle is checked and tried in it.
+    pub reply_timeout_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            tcp_listen: "127.0.0.1:7117".to_owned(),
+            allow_unauthenticated_network: false,
+            serial_port: None,
+            serial_baud: 115_200,
+            max_sessions: 8,
+            frame_timeout_ms: 5_000,
+            idle_timeout_ms: 60_000,
+            write_timeout_ms: 5_000,
+            reply_timeout_ms: 60_000,
+        }
+    }
+}
+
+/// Why the link could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not an address.
+    #[error("tcp_listen = {text:?} is not an address and port, such as 127.0.0.1:7117: {source}")]
+    Address {
+        /// As configured.
+        text: String,
+        /// What the system reported.
+        source: io::Error,
+    },
+    /// Reachable from the network, and nothing authenticates a session.
+    #[error(
+        "{address} can be reached from the network, and sessions are not authenticated: listen on 127.0.0.1, or set \
+         allow_unauthenticated_network = true on a network you trust"
+    )]
+    Unauthenticated {
+        /// As configured.
+        address: SocketAddr,
+    },
+    /// Somebody else listens there.
+    #[error("{address} is in use: stop the other program or choose another port in tcp_listen")]
+    InUse {
+        /// As configured.
+        address: SocketAddr,
+    },
+    /// The system refused.
+    #[error("could not listen on {address}: {source}")]
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// What the system reported.
+        source: io::Error,
+    },
+    /// No thread could be started.
+    #[error("could not start a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP connection.
+    Tcp(SocketAddr),
+    /// The serial port.
+    Serial(PathBuf),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Tcp(address) => write!(f, "{address}"),
+            Peer::Serial(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// A request on its way to whoever answers it. Dropping it unanswered refuses it.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked; never `Hello` or `Goodbye`, which the session answers itself.
+    pub request: Request,
+    /// Who asks.
+    pub peer: Peer,
+    /// Where the one answer goes; sending never blocks.
+    pub reply: SyncSender<Response>,
+    /// With [`Request::EventsSubscribe`]: where events go from then on, after the answer [`Response::Done`].
+    pub events: Option<EventSink>,
+}
+
+/// Where calls go: what the frame loop owns, and what can take long without disturbing it.
+///
+/// Both may lead to one receiver.
+#[derive(Debug, Clone)]
+pub struct Routes {
+    /// Everything but bundles.
+    pub device: SyncSender<Call>,
+    /// The bundle requests: writing and checking tens of megabytes.
+    pub bundles: SyncSender<Call>,
+}
+
+impl Routes {
+    fn of(&self, request: &Request) -> &SyncSender<Call> {
+        match request {
+            Request::BundleBegin { .. }
+            | Request::BundleChunk(_)
+            | Request::BundleCommit { .. }
+            | Request::BundleAbort
+            | Request::BundleStatus => &self.bundles,
+            Request::Hello { .. }
+            | Request::Goodbye
+            | Request::Status
+            | Request::People { .. }
+            | Request::PersonAdd { .. }
+            | Request::PersonRemove { .. }
+            | Request::TemplateAdd { .. }
+            | Request::GalleryPull { .. }
+            | Request::EventsSubscribe { .. }
+            | Request::DoorState
+            | Request::TimeSync { .. } => &self.device,
+        }
+    }
+}
+
+/// The running link. Dropping it stops it.
+pub struct Link {
+    tcp_address: Option<SocketAddr>,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Link {
+    /// Starts listening. `device` is the name told to peers.
+    ///
+    /// # Errors
+    /// Any of [`Error`]. A serial port that is not there is no error: it is tried again and again.
+    pub fn start(config: &Config, device: &str, routes: Routes) -> Result<Link, Error> {
+        let shared = Arc::new(Shared {
+            device: device.to_owned(),
+            limits: Limits::of(config),
+            routes,
+            stop: Stop::default(),
+        });
+        let mut link = Link {
+            tcp_address: None,
+            shared: Arc::clone(&shared),
+            threads: Vec::new(),
+        };
+        if !config.tcp_listen.is_empty() {
+            let address = tcp_address(config)?;
+            let (address, thread) = tcp::start(address, Arc::clone(&shared))?;
+            log::info!("listening on {address}");
+            link.tcp_address = Some(address);
+            link.threads.push(thread);
+        }
+        if let Some(path) = config.serial_port.clone() {
+            let thread = serial::start(path, config.serial_baud, shared)?;
+            link.threads.push(thread);
+        }
+        Ok(link)
+    }
+
+    /// The TCP address listened on, with the port the system chose if port 0 was configured.
+    #[must_use]
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.tcp_address
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.shared.stop.set();
+        if let Some(address) = self.tcp_address {
+            tcp::wake(address);
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                log::error!("a link thread had panicked");
+            }
+        }
+    }
+}
+
+/// What all sessions share.
+struct Shared {
+    device: String,
+    limits: Limits,
+    routes: Routes,
+    stop: Stop,
+}
+
+/// The configured limits as durations.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    sessions: usize,
+    frame: Duration,
+    idle: Duration,
+    write: Duration,
+    reply: Duration,
+}
+
+impl Limits {
+    fn of(config: &Config) -> Limits {
+        Limits {
+            sessions: config.max_sessions,
+            frame: Duration::from_millis(config.frame_timeout_ms),
+            idle: Duration::from_millis(config.idle_timeout_ms),
+            write: Duration::from_millis(config.write_timeout_ms.max(1)),
+            reply: Duration::from_millis(config.reply_timeout_ms),
+        }
+    }
+}
+
+/// Tells the threads to stop, and wakes those that wait.
+#[derive(Default)]
+struct Stop {
+    set: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    fn set(&self) {
+        *self.set.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    fn is_set(&self) -> bool {
+        *self.set.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the stop at most this long; true if it came.
+    fn wait(&self, at_most: Duration) -> bool {
+        let guard = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(guard, at_most, |set| !*set);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// The configured address, refused if the network can reach it and nobody said that it may.
+fn tcp_address(config: &Config) -> Result<SocketAddr, Error> {
+    let address = |source| Error::Address {
+        text: config.tcp_listen.clone(),
+        source,
+    };
+    let nothing = || io::Error::new(io::ErrorKind::NotFound, "it names no address");
+    let found = config.tcp_listen.to_socket_addrs().map_err(address)?.next();
+    let found = found.ok_or_else(|| address(nothing()))?;
+    if found.ip().to_canonical().is_loopback() || config.allow_unauthenticated_network {
+        Ok(found)
+    } else {
+        Err(Error::Unauthenticated { address: found })
+    }
+}

@@ -1,0 +1,343 @@
+//! The loop: one thread owns camera frames, networks, people, door and relay, and does one thing after the other.
+//!
+//! ```text
+//! Camera -> Frame -> quality -> Detector -> [Face] -> quality -> align -> Crop -> Embedder -> Embedding
+//!        -> identify -> Verdict -> vote -> Decision -> policy -> door.step -> Action -> Relay   (+ audit, + indicator)
+//! ```
+//!
+//! Frames, calls from the link and steps of a bundle's commit arrive in one inbox; between two of them the loop waits.
+//! Every error becomes a `door::Event::Fault`: there is one road to the relay. What follows from an event is in `act`, changes of people in `people`. Started by `lib`.
+
+mod act;
+mod people;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender},
+    },
+    time::{Duration, Instant},
+};
+
+use facelatch_boards::{Button, Capture, Clock, Frame, Indicator, Pattern, Relay};
+use facelatch_models::{align::align, classifier::Classifier};
+use facelatch_protocol::{BundleProgress, PersonId, Refusal};
+
+use crate::{
+    audit::What,
+    config::Config,
+    door::{self, Cause, State},
+    enroll::Enrollment,
+    error::Error,
+    events::{self, Events},
+    gallery::Gallery,
+    identify::{Matcher, Verdict},
+    link::{Call, handlers},
+    policy::{self, Facts, Ruling},
+    quality,
+    swap::{Networks, Prepared, Step},
+    vote::{Decision, Outcome, Sighting, Vote},
+};
+
+/// The longest the loop sleeps: how late it notices a stop signal.
+const NAP: Duration = Duration::from_millis(100);
+/// How long the indicator shows a denial.
+const DENIED_SHOWN: Duration = Duration::from_secs(2);
+/// Damaged frames in a row that make a camera count as broken.
+const DAMAGED_IN_A_ROW: u32 = 20;
+
+/// What arrives in the loop's inbox.
+#[derive(Debug)]
+pub enum Input {
+    /// A request from the link.
+    Call(Box<Call>),
+    /// The camera's answer; `Err` with `None` if its driver panicked.
+    Capture(Result<Capture, Option<facelatch_boards::Error>>),
+    /// A step of a bundle's commit.
+    Swap(Step, SyncSender<Result<(), Refusal>>),
+    /// Stop now.
+    Stop,
+}
+
+/// When the loop ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StopAfter {
+    /// Never.
+    #[default]
+    Never,
+    /// When the replay is over.
+    Replay,
+    /// After so many frames.
+    Frames(u64),
+}
+
+/// Everything the loop owns. Dropping it, by return or by panic, drops the relay, which rests in its safe state.
+pub(crate) struct Running {
+    pub(crate) config: Config,
+    pub(crate) board: String,
+    pub(crate) data: PathBuf,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock_moved_ms: i64,
+    pub(crate) relay: Box<dyn Relay>,
+    pub(crate) indicator: Option<Box<dyn Indicator>>,
+    pub(crate) button: Option<Box<dyn Button>>,
+    pub(crate) networks: Networks,
+    pub(crate) classifier: Option<Classifier>,
+    pub(crate) gallery: Gallery,
+    pub(crate) matcher: Option<Matcher>,
+    pub(crate) vote: Vote,
+    pub(crate) enrollment: Enrollment,
+    pub(crate) door: State,
+    pub(crate) started: bool,
+    pub(crate) stopping: bool,
+    pub(crate) events: Events,
+    pub(crate) progress: BundleProgress,
+    pub(crate) offered: Option<Box<Prepared>>,
+    pub(crate) frames: u64,
+    pub(crate) damaged: u32,
+    pub(crate) last_fault: Option<facelatch_protocol::Fault>,
+    pub(crate) label: Option<String>,
+    pub(crate) ready_at: Option<Duration>,
+    pub(crate) retry_at: Duration,
+}
+
+/// The loop's ends: where things arrive, where frames are asked for, and when to stop.
+pub(crate) struct Ends {
+    pub(crate) inbox: Receiver<Input>,
+    pub(crate) camera: Sender<()>,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) stop_after: StopAfter,
+    /// The clock moves by frames alone: never wait for it.
+    pub(crate) manual_clock: bool,
+}
+
+impl Running {
+    /// Runs until told to stop. The relay is in its safe state when this returns.
+    pub(crate) fn run(mut self, ends: &Ends) {
+        let interval = match ends.manual_clock {
+            true => Duration::ZERO,
+            false => Duration::from_millis(self.config.camera.frame_interval_ms),
+        };
+        // Frames are paced by real time: it decides nothing, and a manual clock moves only with them.
+        let mut frame_due = Some(Instant::now());
+        while !ends.stop.load(Ordering::SeqCst) && !self.stopping {
+            if frame_due.is_some_and(|due| Instant::now() >= due) {
+                frame_due = None;
+                if ends.camera.send(()).is_err() {
+                    self.fault(Cause::Camera, "the camera's thread is gone");
+                }
+            }
+            match ends.inbox.recv_timeout(self.nap(frame_due)) {
+                Ok(Input::Call(call)) => {
+                    let response = handlers::device(&mut self, call.request, call.events);
+                    // A session that gave up waiting needs no answer.
+                    let _ = call.reply.send(response);
+                }
+                Ok(Input::Capture(capture)) => {
+                    let arrived = Instant::now();
+                    let pause = self.capture(capture, ends.stop_after);
+                    frame_due = Some(arrived + pause.unwrap_or(interval));
+                }
+                Ok(Input::Swap(step, reply)) => {
+                    let _ = reply.send(self.swap(step));
+                }
+                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => self.stopping = true,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.tick();
+        }
+        self.stopping = true;
+        self.step(door::Event::Stop);
+    }
+
+    /// How long to wait for input: until the next frame or the door's next change is due.
+    fn nap(&self, frame_due: Option<Instant>) -> Duration {
+        let frame = frame_due.map(|due| due.saturating_duration_since(Instant::now()));
+        let now = self.clock.now();
+        let door = [self.door.deadline(), self.ready_at].into_iter().flatten();
+        door.map(|at| at.saturating_sub(now))
+            .chain(frame)
+            .fold(NAP, Duration::min)
+    }
+
+    /// What a camera answered; returns how long to leave it alone if it is broken.
+    fn capture(
+        &mut self,
+        capture: Result<Capture, Option<facelatch_boards::Error>>,
+        stop_after: StopAfter,
+    ) -> Option<Duration> {
+        let retry = Some(Duration::from_millis(self.config.camera.retry_ms));
+        match capture {
+            Ok(Capture::Frame(frame)) => {
+                self.damaged = 0;
+                self.camera_works();
+                self.guarded_frame(&frame);
+                self.frames += 1;
+                self.stopping |= stop_after == StopAfter::Frames(self.frames);
+                None
+            }
+            Ok(Capture::Waiting) => {
+                self.camera_works();
+                self.visitor(None);
+                None
+            }
+            Ok(Capture::Ended) => {
+                self.visitor(None);
+                if stop_after == StopAfter::Never {
+                    self.fault(Cause::Camera, "the replay is over");
+                }
+                self.stopping |= stop_after != StopAfter::Never;
+                retry
+            }
+            Err(Some(error)) if error.is_one_frame() && self.damaged < DAMAGED_IN_A_ROW => {
+                log::warn!("{error}");
+                self.damaged += 1;
+                None
+            }
+            Err(Some(error)) => {
+                self.fault(Cause::Camera, &error.to_string());
+                retry
+            }
+            Err(None) => {
+                self.fault(Cause::Camera, "the camera's driver panicked");
+                retry
+            }
+        }
+    }
+
+    fn camera_works(&mut self) {
+        if !self.started {
+            self.started = true;
+            self.step(door::Event::Start);
+        }
+        self.step(door::Event::Recovered(Cause::Camera));
+    }
+
+    /// A frame whose judging fails or panics is a fault of the networks; the next good frame ends it.
+    fn guarded_frame(&mut self, frame: &Frame) {
+        // What a panic leaves behind is a vote or a matcher of one frame; both are begun again.
+        match catch_unwind(AssertUnwindSafe(|| self.frame(frame))) {
+            Ok(Ok(())) => self.step(door::Event::Recovered(Cause::Networks)),
+            Ok(Err(error)) => self.fault(Cause::Networks, &error.to_string()),
+            Err(_) => {
+                self.matcher = None;
+                self.fault(Cause::Networks, "judging a frame panicked");
+            }
+        }
+    }
+
+    /// The frame's way, from pixels to the door.
+    fn frame(&mut self, frame: &Frame) -> Result<(), Error> {
+        let began = Instant::now();
+        self.visitor(frame.label.as_deref());
+        let sighting = self.look(frame)?;
+        let decision = self.vote.count(sighting, self.clock.now());
+        if let Some(decision) = decision.filter(|d| d.track.is_some() || frame.label.is_some()) {
+            self.decided(&decision, began.elapsed());
+        }
+        Ok(())
+    }
+
+    /// From pixels to what one frame says.
+    fn look(&mut self, frame: &Frame) -> Result<Sighting, Error> {
+        let limits = self.config.limits();
+        let image = &frame.image;
+        if quality::scene_is_dark(image, &limits) {
+            return Ok(Sighting::Dark);
+        }
+        let faces = self.networks.detector.detect(image)?;
+        self.tick();
+        let refused = |rect, reason| {
+            Ok(Sighting::Face {
+                rect,
+                verdict: Verdict::Refused(reason),
+            })
+        };
+        let face = match quality::choose(&faces, &limits) {
+            Ok(Some(face)) => face,
+            Ok(None) => return Ok(Sighting::Nobody),
+            // Refused for the others: there is at least one.
+            Err(reason) => return refused(faces[0].rect, reason),
+        };
+        if let Err(reason) = quality::check(image, face, &limits) {
+            return refused(face.rect, reason);
+        }
+        let crop = align(image, face, self.networks.embedder.crop_spec());
+        let embedding = self.networks.embedder.embed(&crop)?;
+        let verdict = self.matcher()?.identify(&embedding)?;
+        let now = self.clock.now();
+        if self.enrollment.wants(now, &self.enroll_rules()) {
+            let template = self.networks.embedder.embed_template(&crop)?;
+            let rules = self.enroll_rules();
+            let progress = self
+                .enrollment
+                .face(face.rect, template, &verdict, now, &rules);
+            self.enrolled(progress);
+        }
+        Ok(Sighting::Face {
+            rect: face.rect,
+            verdict,
+        })
+    }
+
+    /// Who a replay shows. A visit that ends undecided is decided by what was seen of it.
+    fn visitor(&mut self, label: Option<&str>) {
+        if self.label.as_deref() == label {
+            return;
+        }
+        let before = std::mem::replace(&mut self.label, label.map(str::to_owned));
+        let last = self.vote.visitor_changed();
+        if let Some(decision) = last.filter(|_| before.is_some()) {
+            self.decided(&decision, Duration::ZERO);
+        }
+    }
+
+    /// From decision to door.
+    fn decided(&mut self, decision: &Decision, latency: Duration) {
+        let id = match &decision.outcome {
+            Outcome::Granted { person } => PersonId::parse(person).ok(),
+            Outcome::Denied(_) => None,
+        };
+        let facts = Facts {
+            enrolled: id.is_some_and(|id| self.gallery.contains(&id)),
+            enrolling: self.enrollment.is_open(),
+        };
+        let ruling = policy::rule(decision, facts);
+        let latency_ms = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
+        let event = events::decision(&ruling, &decision.evidence, latency_ms);
+        if !self.record(What::Event(event)) {
+            return;
+        }
+        match ruling {
+            Ruling::Pass { person } => self.step(door::Event::Grant { person }),
+            Ruling::Refuse(_) => {
+                self.ready_at = Some(self.clock.now() + DENIED_SHOWN);
+                self.step(door::Event::Denied);
+            }
+        }
+    }
+
+    /// Time passed.
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        if self.door.deadline().is_some_and(|until| now >= until) {
+            self.step(door::Event::Tick);
+        }
+        if self.ready_at.is_some_and(|at| now >= at) {
+            self.ready_at = None;
+            if self.door == State::Locked && !self.enrollment.is_open() {
+                self.show(Pattern::Ready);
+            }
+        }
+        self.button(now);
+        let timed_out = self.enrollment.tick(now);
+        self.enrolled(timed_out);
+        if now >= self.retry_at {
+            self.retry_at = now + Duration::from_millis(self.config.camera.retry_ms);
+            self.retry();
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! A whole door on the simulated board with the networks that ship: visitors, faults, requests and bundles.
+//! Time is the manual clock, moved by the frames; nothing here waits for it.
+
+mod faults;
+mod host;
+mod process;
+mod requests;
+mod stage;
+mod updates;
+mod visits;
