@@ -1,0 +1,116 @@
+//! The command line: what may be asked, with help and examples. Meaning is given in `cmd`, one verb a file.
+
+use std::{env, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use facelatch_models::zoo::Zoo;
+
+use crate::{
+    Error, cmd,
+    home::{DEFAULT_DIR, Home},
+    report::Format,
+};
+
+/// Enrolls people from photos, trains the recogniser, and provisions Facelatch doors.
+#[derive(Debug, Parser)]
+#[command(
+    name = "facelatch",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Example: enroll the people whose photos lie in photos/NAME/*.jpg, then set up a door:\n  \
+        facelatch enroll photos && facelatch train && facelatch push --to 192.0.2.7:7117\n\n\
+        Exit codes: 0 done, 1 the answer is no, 2 the call was wrong, 3 the device refused, 4 the machine failed."
+)]
+pub struct Cli {
+    /// Options of every verb.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Print the result as JSON on standard output.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Folder for enrolled people, classifier and cache [default: $FACELATCH_HOME, else ./facelatch-data].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Folder of networks with their manifest.toml [default: $FACELATCH_ZOO, else models/zoo].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub zoo: Option<PathBuf>,
+    /// Say more on standard error (twice: everything).
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Learn faces from a folder of photos, one folder per person.
+    Enroll(cmd::enroll::Args),
+    /// Train the classifier on the enrolled people.
+    Train(cmd::train::Args),
+    /// Measure recognition on a folder of photos of known people.
+    Evaluate(cmd::evaluate::Args),
+    /// Print the embedding of a photo's main face.
+    Embed(cmd::embed::Args),
+    /// Find the faces in photos.
+    Detect(cmd::detect::Args),
+    /// Say who is in a photo, and draw it.
+    Predict(cmd::predict::Args),
+    /// Write the enrolled people and the classifier to a bundle file.
+    Pack(cmd::pack::Args),
+    /// Set up a door with a bundle.
+    Push(cmd::push::Args),
+    /// Fetch a door's people.
+    Pull(cmd::pull::Args),
+    /// Say how a door is.
+    Status(cmd::status::Args),
+    /// Show and change the enrolled people, here or on a door.
+    People(cmd::people::Args),
+    /// Print what happens at a door.
+    Events(cmd::events::Args),
+    /// Start a simulated door, set it up with shipped photos, and see who gets in.
+    Demo(cmd::demo::Args),
+    /// Measure speed and memory on this machine.
+    Bench(cmd::bench::Args),
+    /// List and inspect the networks.
+    Models(cmd::models::Args),
+}
+
+impl Global {
+    /// How results are printed.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        if self.json {
+            Format::Json
+        } else {
+            Format::Human
+        }
+    }
+
+    /// The workspace folder.
+    #[must_use]
+    pub fn home(&self) -> Home {
+        let named = self
+            .home
+            .clone()
+            .or_else(|| env::var_os("FACELATCH_HOME").map(PathBuf::from));
+        Home::new(&named.unwrap_or_else(|| PathBuf::from(DEFAULT_DIR)))
+    }
+
+    /// The networks.
+    ///
+    /// # Errors
+    /// As for [`Zoo::find`] and [`Zoo::open`].
+    pub fn zoo(&self) -> Result<Zoo, Error> {
+        Ok(match &self.zoo {
+            Some(dir) => Zoo::open(dir)?,
+            None => Zoo::find()?,
+        })
+    }
+}

@@ -1,0 +1,18 @@
+//! The verbs, one a file: arguments with their help, what the verb does, and what it reports.
+
+pub mod bench;
+pub mod demo;
+pub mod detect;
+pub mod door;
+pub mod embed;
+pub mod enroll;
+pub mod evaluate;
+pub mod events;
+pub mod models;
+pub mod pack;
+pub mod people;
+pub mod predict;
+pub mod pull;
+pub mod push;
+pub mod status;
+pub mod train;

@@ -1,0 +1,221 @@
+//! `facelatch demo`: a simulated door, set up with shipped photos, and who gets in.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use facelatch_models::{classifier::TrainConfig, zoo::Zoo};
+use image::{ImageFormat, RgbImage};
+use serde::Serialize;
+
+use crate::{
+    Error, Exit,
+    cli::Global,
+    client::Client,
+    cmd::{
+        enroll::enroll,
+        pack::from_home,
+        predict::{encode, judge},
+    },
+    dataset::Dataset,
+    demo::{Entry, Stage, Visit, programme},
+    demo_data,
+    draw::{Colour, caption, draw},
+    embed::{MIN_FACE_PX, Networks, detector_config, photo_bytes},
+    home::Home,
+    predict::Judge,
+    sealed::{write_atomic, write_shared},
+    train::train,
+};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Starts the door daemon on a simulated board in this process, enrolls two people from shipped photos, trains, pushes the
+result over TCP, and lets visitors come whose photos were not enrolled: the enrolled person gets in; a stranger, half
+faces, a cat, an empty scene and a dark frame do not. Real networks and sockets; simulated camera, relay and time.
+
+With --json prints an object a visitor. Exit code 1: an outcome was not the expected one.
+
+Example: facelatch demo")]
+pub struct Args {
+    /// Folder for the tagged pictures.
+    #[arg(long, value_name = "DIR", default_value = "demo-output")]
+    out: PathBuf,
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Report(Visit);
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let visit = &self.0;
+        let who = visit.person.as_deref().unwrap_or("nobody");
+        let figure = |value: Option<f32>| value.map_or("-".to_owned(), |v| format!("{v:.2}"));
+        let relay = match visit.relay_ms {
+            0 => "off".to_owned(),
+            ms => format!("on for {:.1} s", ms as f64 / 1e3),
+        };
+        write!(
+            f,
+            "{:5.1} s  {:38} {:24} {:8} {:13} {:>8}  {:>11}  {:13} {:>7}",
+            visit.at_ms as f64 / 1e3,
+            visit.what,
+            visit.photo,
+            visit.decision.to_uppercase(),
+            if visit.person.is_some() {
+                who
+            } else {
+                visit.reason
+            },
+            figure(visit.distance),
+            figure(visit.probability),
+            relay,
+            format!("{} ms", visit.latency_ms),
+        )?;
+        if !visit.expected {
+            write!(f, "  NOT AS EXPECTED")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// Photos or networks that are missing, a door that does not start or fails, pictures that cannot be written.
+pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
+    let folder = demo_data::folder()?;
+    let visitors = programme(&folder)?;
+    let zoo = global.zoo()?;
+    let scratch = tempfile::tempdir().map_err(Error::storage("create", std::env::temp_dir()))?;
+    let home = Home::new(&scratch.path().join("home"));
+
+    global
+        .format()
+        .say("enrolling two people from shipped photos, and training")?;
+    let enrolled = enroll(
+        &Dataset::open(&folder.join("enroll"))?,
+        &zoo,
+        &home,
+        detector_config(MIN_FACE_PX),
+    )?;
+    let people: Vec<_> = enrolled.people.iter().map(|p| p.person.as_str()).collect();
+    let (trained, _) = train(&home.people()?, &home.none()?, &TrainConfig::default())?;
+    home.put_trained(&trained)?;
+    let (bundle, packed) = from_home(&home, None)?;
+    let bundle_file = scratch.path().join("demo.flb");
+    write_atomic(&bundle_file, &bundle)?;
+
+    global
+        .format()
+        .say("starting a door on the simulated board")?;
+    let mut stage = Stage::start(&scratch.path().join("door"), zoo.dir())?;
+    let target = stage.target();
+    let mut client =
+        Client::connect(&target, std::time::Duration::from_secs(20)).map_err(Error::from)?;
+    client.push(&bundle_file, |_, _| {}).map_err(Error::from)?;
+    client.goodbye().map_err(Error::from)?;
+    global.format().say(&format!(
+        "pushed {} and {} bytes to {target}; here come the visitors\n\n  {:6} {:38} {:24} {:22} {:>8}  {:>11}  {:13} {:>7}",
+        people.join(", "),
+        packed.bytes,
+        "time",
+        "who",
+        "photo",
+        "decision",
+        "distance",
+        "probability",
+        "relay",
+        "latency"
+    ))?;
+
+    stage.listen()?;
+    let mut pictures = Pictures::new(&zoo, judge(&home)?)?;
+    let mut all_expected = true;
+    for entry in &visitors {
+        let visit = stage.show(&folder, entry)?;
+        pictures.write(&folder, entry, &visit, &args.out)?;
+        all_expected &= visit.expected;
+        global.format().print(&Report(visit))?;
+    }
+    stage.stop()?;
+    global.format().say(&format!(
+        "\n{}; tagged pictures are in {}",
+        if all_expected {
+            "every visitor was treated as expected"
+        } else {
+            "NOT every visitor was treated as expected"
+        },
+        args.out.display()
+    ))?;
+    Ok(if all_expected { Exit::Done } else { Exit::No })
+}
+
+/// Draws what the host makes of a visitor's photo, and what the door decided, into a copy.
+struct Pictures {
+    networks: Networks,
+    judge: Judge,
+    written: usize,
+}
+
+impl Pictures {
+    fn new(zoo: &Zoo, judge: Judge) -> Result<Pictures, Error> {
+        let networks = Networks::load(zoo, detector_config(MIN_FACE_PX))?;
+        Ok(Pictures {
+            networks,
+            judge,
+            written: 0,
+        })
+    }
+
+    fn write(
+        &mut self,
+        folder: &Path,
+        entry: &Entry,
+        visit: &Visit,
+        out: &Path,
+    ) -> Result<(), Error> {
+        let path = folder.join("visitors").join(&entry.photo);
+        let photo =
+            facelatch_models::image::decode(&photo_bytes(&path)?, &path.display().to_string())?;
+        let mut photo = darkened(photo, entry.brightness);
+        let verdicts = self.judge.photo(&mut self.networks, &photo)?;
+        let tags: Vec<_> = verdicts
+            .iter()
+            .map(|(face, verdict)| verdict.tag(face))
+            .collect();
+        draw(&mut photo, &tags);
+        let colour = if visit.person.is_some() {
+            Colour::Green
+        } else {
+            Colour::Red
+        };
+        let who = visit.person.as_deref().unwrap_or(visit.reason);
+        caption(
+            &mut photo,
+            &[format!("door: {} {who}", visit.decision)],
+            colour,
+        );
+        self.written += 1;
+        let stem = entry
+            .photo
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy();
+        let name = format!("{:02}-{stem}-{}.jpg", self.written, visit.decision);
+        write_shared(&out.join(name), &encode(&photo, ImageFormat::Jpeg)?)
+    }
+}
+
+fn darkened(mut photo: RgbImage, brightness: f32) -> RgbImage {
+    if brightness != 1.0 {
+        // A float outside a byte's range saturates.
+        photo
+            .iter_mut()
+            .for_each(|value| *value = (f32::from(*value) * brightness).round() as u8);
+    }
+    photo
+}

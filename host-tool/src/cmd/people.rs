@@ -1,0 +1,205 @@
+//! `facelatch people`: show and change the enrolled people, in the workspace or on a door.
+
+use std::fmt;
+
+use facelatch_protocol::{DisplayName, PersonId, Refusal};
+use serde::Serialize;
+
+use crate::{
+    Error, Exit,
+    cli::Global,
+    client::Client,
+    cmd::door::connect,
+    home::{Home, Person, unix_ms_now},
+    report::count,
+};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Without --to, works on the workspace; its changes reach doors with the next `facelatch push`. With --to, works on the
+door's own people at once.
+
+Exit code 1: there is no such person.
+
+Example: facelatch people list
+Example: facelatch people remove bob --to 192.0.2.7:7117")]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+    /// On this door instead of in the workspace: HOST[:PORT], or a serial device such as /dev/ttyUSB0[@BAUD].
+    #[arg(long, global = true, value_name = "HOST:PORT|TTY")]
+    to: Option<String>,
+}
+
+/// What to do with people.
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List the people with the number of their templates.
+    List,
+    /// Add a person without templates, or rename one.
+    Add {
+        /// Id: letters, digits, '.', '_' and '-', at most 32.
+        person: String,
+        /// Name to show [default: the id].
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Remove a person with all templates.
+    Remove {
+        /// Id.
+        person: String,
+    },
+}
+
+#[derive(Serialize)]
+struct List {
+    people: Vec<Listed>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    person: String,
+    name: String,
+    templates: usize,
+    created_unix_ms: u64,
+}
+
+#[derive(Serialize)]
+struct Changed {
+    person: String,
+    done: &'static str,
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for listed in &self.people {
+            let templates = count(listed.templates, "template", "templates");
+            writeln!(f, "{:32} {:32} {templates}", listed.person, listed.name)?;
+        }
+        write!(f, "{}", count(self.people.len(), "person", "people"))
+    }
+}
+
+impl fmt::Display for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.person, self.done)
+    }
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// A wrong id or name, a workspace that cannot be read or written, a door that cannot be reached or refuses.
+pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
+    // A wrong id or name is found before the door is called.
+    let asked = match &args.verb {
+        Verb::List => Asked::List,
+        Verb::Add { person, name } => Asked::Add(
+            parse_id(person)?,
+            parse_name(name.as_deref().unwrap_or(person))?,
+        ),
+        Verb::Remove { person } => Asked::Remove(parse_id(person)?),
+    };
+    let exit = match &args.to {
+        None => in_workspace(global, &global.home(), asked)?,
+        Some(to) => on_door(global, &mut connect(to).map_err(Error::from)?, asked)?,
+    };
+    Ok(exit)
+}
+
+enum Asked {
+    List,
+    Add(PersonId, DisplayName),
+    Remove(PersonId),
+}
+
+fn in_workspace(global: &Global, home: &Home, asked: Asked) -> Result<Exit, Error> {
+    match asked {
+        Asked::List => {
+            let listed = home.people()?.into_iter().map(|person| Listed {
+                person: person.id.to_string(),
+                name: person.name.to_string(),
+                templates: person.templates.len(),
+                created_unix_ms: person.created_unix_ms,
+            });
+            global.format().print(&List {
+                people: listed.collect(),
+            })?;
+            Ok(Exit::Done)
+        }
+        Asked::Add(id, name) => {
+            let (person, done) = match home.person(&id)? {
+                Some(known) => (Person { name, ..known }, "renamed"),
+                None => {
+                    let created_unix_ms = unix_ms_now();
+                    (
+                        Person {
+                            id,
+                            name,
+                            created_unix_ms,
+                            templates: Vec::new(),
+                        },
+                        "added",
+                    )
+                }
+            };
+            home.put_person(&person)?;
+            changed(global, &person.id, done)
+        }
+        Asked::Remove(id) => match home.remove_person(&id)? {
+            true => changed(global, &id, "removed"),
+            false => unknown(global, &id),
+        },
+    }
+}
+
+fn on_door(global: &Global, client: &mut Client, asked: Asked) -> Result<Exit, Error> {
+    match asked {
+        Asked::List => {
+            let listed = client.people()?.into_iter().map(|person| Listed {
+                person: person.person.to_string(),
+                name: person.name.to_string(),
+                templates: person.templates as usize,
+                created_unix_ms: person.created_unix_ms,
+            });
+            global.format().print(&List {
+                people: listed.collect(),
+            })?;
+            Ok(Exit::Done)
+        }
+        Asked::Add(id, name) => {
+            client.person_add(id.clone(), name)?;
+            changed(global, &id, "added or renamed")
+        }
+        Asked::Remove(id) => match client.person_remove(id.clone()) {
+            Ok(()) => changed(global, &id, "removed"),
+            Err(error) if error.refusal() == Some(&Refusal::UnknownPerson) => unknown(global, &id),
+            Err(error) => Err(Error::from(error)),
+        },
+    }
+}
+
+fn changed(global: &Global, id: &PersonId, done: &'static str) -> Result<Exit, Error> {
+    global.format().print(&Changed {
+        person: id.to_string(),
+        done,
+    })?;
+    Ok(Exit::Done)
+}
+
+fn unknown(global: &Global, id: &PersonId) -> Result<Exit, Error> {
+    global.format().print(&Changed {
+        person: id.to_string(),
+        done: "no such person",
+    })?;
+    Ok(Exit::No)
+}
+
+fn parse_id(text: &str) -> Result<PersonId, Error> {
+    PersonId::parse(text).map_err(|why| Error::Usage(format!("the id {text:?} {why}")))
+}
+
+fn parse_name(text: &str) -> Result<DisplayName, Error> {
+    DisplayName::parse(text).map_err(|why| Error::Usage(format!("the name {text:?} {why}")))
+}

@@ -1,0 +1,150 @@
+//! `facelatch status`: how a door is.
+
+use std::fmt;
+
+use facelatch_protocol::{BundleId, DoorState, Status};
+use serde::Serialize;
+
+use crate::{Error, Exit, cli::Global, cmd::door::Door, report::count};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+state is a digest over people and bundle: equal on two doors that would decide alike.
+
+Exit code 1: the door is in its safe state because something failed.
+
+Example: facelatch status --to 192.0.2.7:7117 --json")]
+pub struct Args {
+    #[command(flatten)]
+    door: Door,
+}
+
+#[derive(Serialize)]
+struct Report {
+    device: String,
+    board: String,
+    software: String,
+    protocol: u16,
+    space: Option<String>,
+    people: u32,
+    templates: u32,
+    active: Option<Bundle>,
+    previous: Option<Bundle>,
+    state: String,
+    uptime_ms: u64,
+    unix_ms: u64,
+    frames: u64,
+    door: &'static str,
+    unlocked_until_unix_ms: Option<u64>,
+    last_fault: Option<Fault>,
+    free_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Bundle {
+    sha256: String,
+    counter: u64,
+}
+
+#[derive(Serialize)]
+struct Fault {
+    unix_ms: u64,
+    text: String,
+}
+
+impl From<BundleId> for Bundle {
+    fn from(id: BundleId) -> Bundle {
+        Bundle {
+            sha256: id.digest.to_string(),
+            counter: id.counter,
+        }
+    }
+}
+
+impl From<Status> for Report {
+    fn from(status: Status) -> Report {
+        Report {
+            device: status.device.to_string(),
+            board: status.board.to_string(),
+            software: status.software.to_string(),
+            protocol: status.protocol,
+            space: status.space.map(|space| space.to_string()),
+            people: status.people,
+            templates: status.templates,
+            active: status.active.map(Bundle::from),
+            previous: status.previous.map(Bundle::from),
+            state: status.state.to_string(),
+            uptime_ms: status.uptime_ms,
+            unix_ms: status.unix_ms,
+            frames: status.frames,
+            door: status.door.as_str(),
+            unlocked_until_unix_ms: match status.door {
+                DoorState::Unlocked { until_unix_ms } => Some(until_unix_ms),
+                DoorState::Starting | DoorState::Locked | DoorState::Fault | DoorState::Stopped => {
+                    None
+                }
+            },
+            last_fault: status.last_fault.map(|fault| Fault {
+                unix_ms: fault.unix_ms,
+                text: fault.text.to_string(),
+            }),
+            free_bytes: status.free_bytes,
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", self.device, self.door)?;
+        let people = count(self.people as usize, "person", "people");
+        let templates = count(self.templates as usize, "template", "templates");
+        writeln!(f, "  people    {people}, {templates}")?;
+        writeln!(
+            f,
+            "  networks  {}",
+            self.space.as_deref().unwrap_or("none yet")
+        )?;
+        match &self.active {
+            Some(bundle) => writeln!(f, "  bundle    {} ({})", bundle.counter, bundle.sha256)?,
+            None => writeln!(f, "  bundle    none yet")?,
+        }
+        writeln!(f, "  state     {}", self.state)?;
+        writeln!(
+            f,
+            "  runs      {} frames in {:.0} s",
+            self.frames,
+            self.uptime_ms as f64 / 1e3
+        )?;
+        writeln!(
+            f,
+            "  software  {} on {}, protocol {}",
+            self.software, self.board, self.protocol
+        )?;
+        writeln!(f, "  disk      {:.0} MB free", self.free_bytes as f64 / 1e6)?;
+        match &self.last_fault {
+            Some(fault) => write!(
+                f,
+                "  last fault at {}: {}",
+                super::events::clock(fault.unix_ms),
+                fault.text
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// An unreachable door, or one that refuses.
+pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
+    let status = args
+        .door
+        .connect()
+        .and_then(|mut client| client.status())
+        .map_err(Error::from)?;
+    let faulty = status.door == DoorState::Fault;
+    global.format().print(&Report::from(status))?;
+    Ok(if faulty { Exit::No } else { Exit::Done })
+}

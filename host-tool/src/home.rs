@@ -1,0 +1,492 @@
+//! The operator's workspace folder: enrolled people with their templates, the trained classifier, the embedding cache.
+//!
+//! ```text
+//! HOME/people/ID      one person: name, templates
+//! HOME/none           templates of people nobody enrolled
+//! HOME/classifier     what `train` made, and of which templates
+//! HOME/counter        counter of the last bundle packed
+//! HOME/cache/         embeddings by photo; may be deleted
+//! ```
+//!
+//! Templates are personal data: the folder is as confidential as the people's fingerprints would be. Every file is sealed
+//! (see `sealed`) and written whole or not at all.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use facelatch_models::{
+    classifier::Classifier,
+    embedding::{Embedding, SpaceId},
+};
+use facelatch_protocol::{DisplayName, PersonId};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+
+use crate::{Error, cache::Cache, sealed};
+
+/// The folder used when none is named.
+pub const DEFAULT_DIR: &str = "facelatch-data";
+
+const PERSON_TAG: [u8; 4] = *b"per1";
+const NONE_TAG: [u8; 4] = *b"non1";
+const CLASSIFIER_TAG: [u8; 4] = *b"cls1";
+const COUNTER_TAG: [u8; 4] = *b"cnt1";
+
+/// The workspace folder; made when first written to.
+#[derive(Debug, Clone)]
+pub struct Home {
+    dir: PathBuf,
+}
+
+/// An enrolled person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Person {
+    /// Id.
+    pub id: PersonId,
+    /// Name to show.
+    pub name: DisplayName,
+    /// When first enrolled, milliseconds since 1970.
+    pub created_unix_ms: u64,
+    /// The templates; may be empty.
+    pub templates: Vec<Template>,
+}
+
+/// A face to recognise, with where it came from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Template {
+    /// Embedding space.
+    pub space: SpaceId,
+    /// The unit vector.
+    pub values: Vec<f32>,
+    /// SHA-256 of the photo's bytes; zeros for a template pulled from a door.
+    pub photo_sha256: [u8; 32],
+    /// The photo's file name, or which door it came from.
+    pub origin: String,
+}
+
+/// What `train` made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trained {
+    /// The classifier.
+    pub classifier: Classifier,
+    /// [`Home::templates_digest`] when it was trained.
+    pub templates_digest: [u8; 32],
+}
+
+impl Template {
+    /// The template as a checked embedding.
+    ///
+    /// # Errors
+    /// [`facelatch_models::Error::Inference`] if the values are not a vector that can be normalised.
+    pub fn embedding(&self) -> Result<Embedding, Error> {
+        Ok(Embedding::new(self.space.clone(), self.values.clone())?)
+    }
+}
+
+impl Home {
+    /// The workspace in `dir`.
+    #[must_use]
+    pub fn new(dir: &Path) -> Home {
+        Home {
+            dir: dir.to_path_buf(),
+        }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The embedding cache.
+    #[must_use]
+    pub fn cache(&self) -> Cache {
+        Cache::new(&self.dir.join("cache"))
+    }
+
+    /// All people, by id.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Storage`].
+    pub fn people(&self) -> Result<Vec<Person>, Error> {
+        let dir = self.dir.join("people");
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::storage("read", dir)(error)),
+        };
+        let mut people = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(Error::storage("read", &dir))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            // What a power cut in the middle of a write leaves behind starts with a dot.
+            if name.starts_with('.') {
+                continue;
+            }
+            let remedy = "delete it and enroll the person again";
+            if let Some(person) = read::<Person>(&path, PERSON_TAG, remedy)? {
+                if *person.id != *name {
+                    return Err(Error::Damaged {
+                        path,
+                        why: "it belongs to another person",
+                        remedy,
+                    });
+                }
+                people.push(person);
+            }
+        }
+        people.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(people)
+    }
+
+    /// One person.
+    ///
+    /// # Errors
+    /// As for [`Home::people`].
+    pub fn person(&self, id: &PersonId) -> Result<Option<Person>, Error> {
+        read(
+            &self.person_path(id),
+            PERSON_TAG,
+            "delete it and enroll the person again",
+        )
+    }
+
+    /// Adds a person or replaces one.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn put_person(&self, person: &Person) -> Result<(), Error> {
+        sealed::write_atomic(
+            &self.person_path(&person.id),
+            &sealed::seal(PERSON_TAG, person)?,
+        )
+    }
+
+    /// Removes a person with all templates; false if there is no such person.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn remove_person(&self, id: &PersonId) -> Result<bool, Error> {
+        let path = self.person_path(id);
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::storage("remove", path)(error)),
+        }
+    }
+
+    /// Templates of people nobody enrolled.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Storage`].
+    pub fn none(&self) -> Result<Vec<Template>, Error> {
+        let path = self.dir.join("none");
+        Ok(read(&path, NONE_TAG, "delete it and enroll again")?.unwrap_or_default())
+    }
+
+    /// Replaces the templates of people nobody enrolled.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn put_none(&self, templates: &Vec<Template>) -> Result<(), Error> {
+        sealed::write_atomic(&self.dir.join("none"), &sealed::seal(NONE_TAG, templates)?)
+    }
+
+    /// The classifier, if there is one, whatever it was trained on.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Storage`].
+    pub fn trained(&self) -> Result<Option<Trained>, Error> {
+        let path = self.dir.join("classifier");
+        let remedy = "run `facelatch train` again";
+        let trained: Option<Trained> = read(&path, CLASSIFIER_TAG, remedy)?;
+        if let Some(Trained { classifier, .. }) = &trained {
+            let classes = classifier.people.len() + 1;
+            let finite = classifier
+                .weights
+                .iter()
+                .chain(&classifier.biases)
+                .all(|w| w.is_finite());
+            if classifier.biases.len() != classes
+                || !classifier.weights.len().is_multiple_of(classes)
+                || !finite
+            {
+                return Err(Error::Damaged {
+                    path,
+                    why: "its numbers contradict each other",
+                    remedy,
+                });
+            }
+        }
+        Ok(trained)
+    }
+
+    /// The classifier, made of exactly the templates kept now.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] if `enroll` or `train` has to run first; as for [`Home::trained`].
+    pub fn current_classifier(&self, people: &[Person]) -> Result<Trained, Error> {
+        if people.is_empty() {
+            return Err(Error::NotReady(format!(
+                "nobody is enrolled in {}: run `facelatch enroll DIR` first",
+                self.dir.display()
+            )));
+        }
+        match self.trained()? {
+            None => Err(Error::NotReady(
+                "no classifier yet: run `facelatch train` first".into(),
+            )),
+            Some(trained)
+                if trained.templates_digest != Home::templates_digest(people, &self.none()?) =>
+            {
+                Err(Error::NotReady(
+                    "people changed since the classifier was made: run `facelatch train` again"
+                        .into(),
+                ))
+            }
+            Some(trained) => Ok(trained),
+        }
+    }
+
+    /// Keeps a classifier.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn put_trained(&self, trained: &Trained) -> Result<(), Error> {
+        sealed::write_atomic(
+            &self.dir.join("classifier"),
+            &sealed::seal(CLASSIFIER_TAG, trained)?,
+        )
+    }
+
+    /// Digest over everything a classifier is trained on: tells a classifier made of other templates.
+    #[must_use]
+    pub fn templates_digest(people: &[Person], none: &[Template]) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        let nobody = none.iter().map(|template| ("none", template));
+        let known = people
+            .iter()
+            .flat_map(|p| p.templates.iter().map(|template| (&*p.id, template)));
+        for (whose, template) in known.chain(nobody) {
+            // An id holds no line end, so no two sets of templates read the same.
+            digest.update(whose);
+            digest.update(b"\n");
+            digest.update(template.space.as_str());
+            digest.update(b"\n");
+            digest.update((template.values.len() as u64).to_le_bytes());
+            for value in &template.values {
+                digest.update(value.to_le_bytes());
+            }
+        }
+        digest.finalize().into()
+    }
+
+    /// The counter for the next bundle: larger than all before, also when this folder was made anew (it is never below
+    /// the seconds since 1970).
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Storage`].
+    pub fn next_counter(&self, unix_ms: u64) -> Result<u64, Error> {
+        let path = self.dir.join("counter");
+        let last: u64 = read(&path, COUNTER_TAG, "delete it")?.unwrap_or(0);
+        let next = last.saturating_add(1).max(unix_ms / 1000);
+        sealed::write_atomic(&path, &sealed::seal(COUNTER_TAG, &next)?)?;
+        Ok(next)
+    }
+
+    fn person_path(&self, id: &PersonId) -> PathBuf {
+        self.dir.join("people").join(&**id)
+    }
+}
+
+fn read<T: DeserializeOwned>(
+    path: &Path,
+    tag: [u8; 4],
+    remedy: &'static str,
+) -> Result<Option<T>, Error> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::storage("read", path)(error)),
+    };
+    match sealed::unseal(tag, &bytes) {
+        Ok(body) => Ok(Some(body)),
+        Err(why) => Err(Error::Damaged {
+            path: path.to_path_buf(),
+            why,
+            remedy,
+        }),
+    }
+}
+
+/// Milliseconds since 1970, from the machine's clock; 0 before 1970.
+#[must_use]
+pub fn unix_ms_now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The person id for a folder's name, which may be any name: characters that cannot stand in an id become `-`, and a
+/// name that loses too much by it gets a few digits of its SHA-256, so that two people never share an id by accident.
+#[must_use]
+pub fn id_for(name: &str) -> Option<PersonId> {
+    if let Ok(id) = PersonId::parse(name) {
+        return Some(id);
+    }
+    let mut kept = String::new();
+    for c in name.chars() {
+        let c = if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') {
+            c
+        } else {
+            '-'
+        };
+        if c != '-' || !kept.ends_with('-') {
+            kept.push(c);
+        }
+    }
+    let kept = kept.trim_matches(['-', '.']);
+    let only_spaces_lost = name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ' '));
+    if only_spaces_lost && let Ok(id) = PersonId::parse(kept) {
+        return Some(id);
+    }
+    let digest = crate::cache::hex(&Sha256::digest(name.as_bytes()));
+    let kept: String = kept.chars().take(PersonId::MAX_LEN - 9).collect();
+    let kept = if kept.is_empty() { "person" } else { &kept };
+    PersonId::parse(&format!("{kept}-{}", &digest[..8])).ok()
+}
+
+/// The name to show for a folder's name: underscores read as spaces, cut to what a display name may hold.
+#[must_use]
+pub fn display_name_for(name: &str) -> Option<DisplayName> {
+    let spaced: String = name
+        .chars()
+        .map(|c| if c == '_' || c.is_control() { ' ' } else { c })
+        .collect();
+    let mut cut = String::new();
+    for c in spaced.trim().chars() {
+        if cut.len() + c.len_utf8() > DisplayName::MAX_LEN {
+            break;
+        }
+        cut.push(c);
+    }
+    DisplayName::parse(&cut).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn person(id: &str) -> Person {
+        Person {
+            id: PersonId::parse(id).expect("an id"),
+            name: DisplayName::parse("Ada").expect("a name"),
+            created_unix_ms: 1,
+            templates: vec![],
+        }
+    }
+
+    #[test]
+    fn folder_names_become_ids() {
+        struct Case {
+            name: &'static str,
+            id: &'static str,
+        }
+        let cases = [
+            Case {
+                name: "ada_lovelace",
+                id: "ada_lovelace",
+            },
+            Case {
+                name: "Ada  Lovelace",
+                id: "Ada-Lovelace",
+            },
+            Case {
+                name: "José",
+                id: "Jos-24c2ab65",
+            },
+            Case {
+                name: "李明",
+                id: "person-aa227102",
+            },
+            Case {
+                name: "-x",
+                id: "x",
+            },
+            Case {
+                name: "abcdefghijklmnopqrstuvwxyz0123456789",
+                id: "abcdefghijklmnopqrstuvw-011fc299",
+            },
+        ];
+        let mut failures = Vec::new();
+        for case in &cases {
+            let found = id_for(case.name)
+                .map(|id| id.to_string())
+                .unwrap_or_default();
+            if found != case.id {
+                failures.push(format!(
+                    "{}: expected {}, found {found}",
+                    case.name, case.id
+                ));
+            }
+        }
+        assert!(failures.is_empty(), "{failures:#?}");
+        assert_ne!(
+            id_for("José"),
+            id_for("Josè"),
+            "two people never share an id"
+        );
+        assert_eq!(
+            display_name_for("ada_lovelace").as_deref(),
+            Some("ada lovelace")
+        );
+    }
+
+    #[test]
+    fn people_come_back_sorted_and_damage_is_named() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let home = Home::new(&dir.path().join("new"));
+        assert_eq!(home.people().expect("empty"), vec![]);
+        for id in ["bob", "ada"] {
+            home.put_person(&person(id)).expect("writable");
+        }
+        let ids: Vec<_> = home
+            .people()
+            .expect("sound")
+            .into_iter()
+            .map(|p| p.id.to_string())
+            .collect();
+        assert_eq!(ids, ["ada", "bob"]);
+        assert!(home.remove_person(&person("bob").id).expect("removable"));
+        assert!(
+            !home
+                .remove_person(&person("bob").id)
+                .expect("nothing to remove")
+        );
+        let path = home.dir().join("people/ada");
+        let sound = fs::read(&path).expect("written");
+        fs::write(home.dir().join("people/eve"), &sound).expect("writable");
+        assert!(
+            matches!(home.people(), Err(Error::Damaged { .. })),
+            "ada's file under eve's name"
+        );
+        fs::write(home.dir().join("people/eve"), &sound[..20]).expect("writable");
+        let error = home.people().expect_err("cut short").to_string();
+        assert!(
+            error.contains("eve") && error.contains("enroll the person again"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn bundle_counters_only_grow() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let home = Home::new(dir.path());
+        assert_eq!(home.next_counter(5_000_000).expect("writable"), 5_000);
+        assert_eq!(home.next_counter(5_000_000).expect("writable"), 5_001);
+        assert_eq!(home.next_counter(1_000).expect("clock set back"), 5_002);
+    }
+}

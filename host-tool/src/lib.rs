@@ -1,0 +1,36 @@
+//! `facelatch`, the operator's program: enrolls people from photos, trains, evaluates, and provisions doors.
+//!
+//! ```text
+//! photos -> dataset -> embed (cache) -> home (people, classifier) -> pack -> client -> a door
+//!                         \-> evaluate
+//! ```
+//!
+//! One verb, one file under `cmd`; the modules beside it know nothing of the command line.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod cmd;
+
+pub mod dataset;
+pub mod demo;
+pub mod demo_data;
+pub mod embed;
+pub mod enroll;
+pub mod evaluate;
+pub mod home;
+pub mod pack;
+pub mod predict;
+pub mod train;
+
+pub mod client;
+pub mod connect;
+
+pub mod cache;
+pub mod draw;
+pub mod progress;
+pub mod report;
+pub mod sealed;
+
+mod error;
+pub use error::{Error, Exit};

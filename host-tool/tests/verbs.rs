@@ -1,0 +1,374 @@
+//! The real program on what operators really do: right calls, wrong calls, exit codes and what is left on disk.
+//!
+//! Broken photos, dead peers and full disks against a running door are in the workspace's `tests`; here is what the
+//! host's verbs promise by themselves.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn data(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/data/demo")
+        .join(path)
+}
+
+/// Runs `facelatch` in `folder`, whose subfolder `home` is the workspace.
+fn facelatch(folder: &Path, args: &[&str]) -> Ended {
+    let zoo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/zoo");
+    let output = Command::new(env!("CARGO_BIN_EXE_facelatch"))
+        .args(args)
+        .current_dir(folder)
+        .env("FACELATCH_HOME", folder.join("home"))
+        .env("FACELATCH_ZOO", zoo)
+        .output()
+        .expect("the program starts");
+    Ended {
+        code: output.status.code(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn json(ended: &Ended) -> Value {
+    serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {}{}", ended.out, ended.err))
+}
+
+/// A call that must not be answered: arguments, exit code, what standard error says.
+struct Case {
+    args: &'static [&'static str],
+    code: i32,
+    says: &'static str,
+}
+
+fn check(folder: &Path, cases: &[Case]) {
+    let mut failures = Vec::new();
+    for case in cases {
+        let ended = facelatch(folder, case.args);
+        let said = ended.err.contains(case.says) && !ended.err.contains("panicked");
+        if ended.code != Some(case.code) || !said {
+            failures.push(format!(
+                "{:?}: expected {} and {:?}, found {:?}: {}{}",
+                case.args, case.code, case.says, ended.code, ended.out, ended.err
+            ));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn wrong_calls_say_what_would_be_right() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("letter.onnx"), b"dear network").expect("a small file");
+    fs::write(folder.path().join("bad.flb"), b"FLB1 and nothing else").expect("a small file");
+    fs::create_dir_all(folder.path().join("photos/ada")).expect("a folder");
+    fs::write(folder.path().join("photos/ada/1.jpg"), b"").expect("an empty file");
+    fs::write(folder.path().join("groups.csv"), b"person,group\nada\n").expect("a small file");
+    check(
+        folder.path(),
+        &[
+            Case {
+                args: &[],
+                code: 2,
+                says: "Usage",
+            },
+            Case {
+                args: &["enrol", "x"],
+                code: 2,
+                says: "enroll",
+            },
+            Case {
+                args: &["detect"],
+                code: 2,
+                says: "PHOTO",
+            },
+            Case {
+                args: &["detect", "nobody.jpg"],
+                code: 2,
+                says: "nobody.jpg",
+            },
+            Case {
+                args: &["detect", "letter.onnx", "--min-face-px", "3"],
+                code: 2,
+                says: "12",
+            },
+            Case {
+                args: &["train"],
+                code: 2,
+                says: "facelatch enroll",
+            },
+            Case {
+                args: &["pack"],
+                code: 2,
+                says: "facelatch enroll",
+            },
+            Case {
+                args: &["predict", "nobody.jpg"],
+                code: 2,
+                says: "facelatch enroll",
+            },
+            Case {
+                args: &["predict", "nobody.jpg", "--out", "a.txt"],
+                code: 2,
+                says: ".jpg, .png",
+            },
+            Case {
+                args: &["evaluate", "nowhere"],
+                code: 2,
+                says: "no such folder",
+            },
+            Case {
+                args: &["evaluate", "photos", "--groups", "groups.csv"],
+                code: 2,
+                says: "line 2",
+            },
+            Case {
+                args: &["evaluate", "photos", "--groups", "no.csv"],
+                code: 2,
+                says: "no.csv",
+            },
+            Case {
+                args: &["evaluate", "photos", "--splits", "3"],
+                code: 2,
+                says: "--open-set",
+            },
+            Case {
+                args: &["models", "inspect", "letter.onnx"],
+                code: 2,
+                says: "letter.onnx",
+            },
+            Case {
+                args: &["people", "add", "none"],
+                code: 2,
+                says: "reserved",
+            },
+            Case {
+                args: &["people", "add", "a/b"],
+                code: 2,
+                says: "'/'",
+            },
+            Case {
+                args: &["people", "remove", "..", "--to", "127.0.0.1:1"],
+                code: 2,
+                says: "\"..\"",
+            },
+            Case {
+                args: &["status", "--to", "127.0.0.1:0"],
+                code: 2,
+                says: "port",
+            },
+            Case {
+                args: &["status", "--to", "127.0.0.1:99999"],
+                code: 2,
+                says: "port",
+            },
+            Case {
+                args: &["push", "bad.flb", "--to", ""],
+                code: 2,
+                says: "HOST:PORT",
+            },
+            // Nothing listens on port 1, and there is no such serial device.
+            Case {
+                args: &["status", "--to", "127.0.0.1:1"],
+                code: 4,
+                says: "could not reach 127.0.0.1:1",
+            },
+            Case {
+                args: &["pull", "--to", "/dev/ttyNOBODY9"],
+                code: 4,
+                says: "/dev/ttyNOBODY9",
+            },
+            Case {
+                args: &["events", "--to", "127.0.0.1:1"],
+                code: 4,
+                says: "could not reach",
+            },
+            Case {
+                args: &["detect", "letter.onnx", "--zoo", "nowhere"],
+                code: 2,
+                says: "manifest.toml",
+            },
+        ],
+    );
+}
+
+#[test]
+fn help_of_every_verb_has_an_example() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let verbs = [
+        "enroll", "train", "evaluate", "embed", "detect", "predict", "pack", "push", "pull",
+        "status", "people", "events", "demo", "bench", "models",
+    ];
+    for verb in verbs {
+        let ended = facelatch(folder.path(), &[verb, "--help"]);
+        assert_eq!(ended.code, Some(0), "{verb}");
+        assert!(
+            ended.out.contains(&format!("Example: facelatch {verb}")),
+            "{verb}: {}",
+            ended.out
+        );
+    }
+}
+
+/// From photos to a bundle, and what a damaged workspace or a changed one means for each step.
+#[test]
+fn enroll_train_predict_pack_and_a_damaged_workspace() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = folder.path();
+    let photos = data("enroll");
+    let photos = photos.to_str().expect("a path in UTF-8");
+
+    let enrolled = facelatch(at, &["enroll", photos, "--json"]);
+    assert_eq!(enrolled.code, Some(0), "{}", enrolled.err);
+    let report = json(&enrolled);
+    assert_eq!(report["people"][0]["person"], "barack_obama");
+    assert_eq!(report["people"][0]["name"], "Barack Obama");
+    assert_eq!(report["people"][1]["templates"], 1);
+
+    check(
+        at,
+        &[Case {
+            args: &["pack"],
+            code: 2,
+            says: "facelatch train",
+        }],
+    );
+    let trained = json(&facelatch(at, &["train", "--json"]));
+    assert_eq!(
+        (&trained["people"], &trained["accuracy"]),
+        (&2.into(), &1.0.into())
+    );
+
+    let known = data("visitors/obama2.jpg");
+    let known = known.to_str().expect("a path in UTF-8");
+    let found = facelatch(at, &["predict", known, "--out", "tagged.png", "--json"]);
+    assert_eq!(found.code, Some(0), "{}", found.err);
+    assert_eq!(json(&found)["faces"][0]["person"], "barack_obama");
+    let (plain, tagged) = (image::open(known), image::open(at.join("tagged.png")));
+    let (plain, tagged) = (
+        plain.expect("a photo").to_rgb8(),
+        tagged.expect("a picture").to_rgb8(),
+    );
+    assert_eq!(plain.dimensions(), tagged.dimensions());
+    assert_ne!(plain, tagged, "something is drawn");
+    let stranger = data("visitors/biden.jpg");
+    let stranger = facelatch(
+        at,
+        &["predict", stranger.to_str().expect("UTF-8"), "--json"],
+    );
+    assert_eq!(stranger.code, Some(1), "{}", stranger.out);
+    assert_eq!(json(&stranger)["faces"][0]["person"], Value::Null);
+
+    let first = json(&facelatch(at, &["pack", "--json"]));
+    let second = json(&facelatch(at, &["pack", "--json", "--out", "second.flb"]));
+    assert!(
+        second["counter"].as_u64() > first["counter"].as_u64(),
+        "{first} {second}"
+    );
+
+    // A person gone: the classifier is out of date, and says so.
+    assert_eq!(
+        facelatch(at, &["people", "remove", "eileen_collins"]).code,
+        Some(0)
+    );
+    assert_eq!(
+        facelatch(at, &["people", "remove", "eileen_collins"]).code,
+        Some(1)
+    );
+    check(
+        at,
+        &[Case {
+            args: &["pack"],
+            code: 2,
+            says: "facelatch train",
+        }],
+    );
+
+    // A damaged person file is named and never half read.
+    let file = at.join("home/people/barack_obama");
+    let mut bytes = fs::read(&file).expect("a person");
+    bytes[40] ^= 1;
+    fs::write(&file, &bytes).expect("a small file");
+    check(
+        at,
+        &[Case {
+            args: &["train"],
+            code: 4,
+            says: "barack_obama is damaged",
+        }],
+    );
+    // Enrolling again heals it, from the cache.
+    fs::remove_file(&file).expect("it was there");
+    assert_eq!(facelatch(at, &["enroll", photos]).code, Some(0));
+    assert_eq!(facelatch(at, &["train"]).code, Some(0));
+}
+
+/// One bad photo never loses the others, and a second evaluation gives the same bytes from the cache alone.
+#[test]
+fn evaluation_counts_what_it_could_not_use() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = folder.path();
+    let put = |from: &str, to: &str| {
+        let to = at.join("photos").join(to);
+        fs::create_dir_all(to.parent().expect("a folder")).expect("a new folder");
+        fs::copy(data(from), to).expect("a shipped photo");
+    };
+    put("enroll/barack_obama/obama.jpg", "obama/1.jpg");
+    put("visitors/obama2.jpg", "obama/2.jpg");
+    put("visitors/obama2.jpg", "obama/again.jpg");
+    put("visitors/rocket.jpg", "collins/0.jpg");
+    put("enroll/eileen_collins/astronaut.png", "collins/1.png");
+    put("visitors/biden.jpg", "none/1.jpg");
+    fs::write(at.join("photos/obama/broken.jpg"), b"\xff\xd8\xff\xe0 cut").expect("a small file");
+
+    let first = facelatch(at, &["evaluate", "photos", "--json"]);
+    assert_eq!(first.code, Some(0), "{}", first.err);
+    let report = json(&first);
+    let counts = [
+        "images",
+        "faces",
+        "people",
+        "genuine",
+        "impostor",
+        "duplicates",
+    ];
+    let counts: Vec<_> = counts
+        .iter()
+        .map(|key| report[key].as_u64().unwrap_or(99))
+        .collect();
+    // Pairs: obama 1-2 genuine; obama x collins 2, known x none 3.
+    assert_eq!(counts, [7, 4, 2, 1, 5, 1], "{report}");
+    assert_eq!(report["unreadable"].as_array().map(Vec::len), Some(1));
+    assert_eq!(report["no_face"].as_array().map(Vec::len), Some(1));
+    assert_eq!(report["eer"], 0.0);
+    assert!(first.err.contains("broken.jpg"), "{}", first.err);
+
+    let second = facelatch(at, &["evaluate", "photos", "--json"]);
+    assert_eq!(second.out, first.out, "cached embeddings are the same bits");
+    // Damaged cache entries are computed again.
+    let mut entries = 0;
+    for folder in fs::read_dir(at.join("home/cache"))
+        .expect("a cache")
+        .flatten()
+    {
+        for entry in fs::read_dir(folder.path()).expect("a folder").flatten() {
+            fs::write(entry.path(), b"not an entry").expect("a small file");
+            entries += 1;
+        }
+    }
+    assert_eq!(entries, 5);
+    assert_eq!(
+        facelatch(at, &["evaluate", "photos", "--json"]).out,
+        first.out
+    );
+}
