@@ -1,0 +1,107 @@
+//! Lines between host and door that can be cut after any number of bytes, and a serial line made of pseudo-terminals.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::thread;
+
+use serialport::{SerialPort, TTYPort};
+
+use crate::PATIENCE;
+
+/// A TCP line to `door` that passes `bytes` bytes of the first host that connects, calls `then`, and cuts both ends.
+/// Returns where to connect. With fewer bytes sent than that, it lasts as long as both ends.
+///
+/// # Panics
+/// If the system gives no port.
+pub fn cut_after(door: SocketAddr, bytes: u64, then: impl FnOnce() + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
+    let address = listener
+        .local_addr()
+        .expect("a bound socket has an address");
+    thread::spawn(move || {
+        let (host, _) = listener.accept().expect("the host connects");
+        let device = TcpStream::connect(door).expect("the door listens");
+        let (mut host_out, mut device_in) = (clone(&host), clone(&device));
+        let back = thread::spawn(move || {
+            // Ends when either end is closed, by the peer or by the cut.
+            let _ = std::io::copy(&mut device_in, &mut host_out);
+        });
+        let mut host_in = (&host).take(bytes);
+        let mut device_out = &device;
+        let passed = std::io::copy(&mut host_in, &mut device_out).unwrap_or(0);
+        if passed == bytes {
+            then();
+        }
+        // Either may be gone already.
+        let _ = host.shutdown(Shutdown::Both);
+        let _ = device.shutdown(Shutdown::Both);
+        back.join().expect("copying does not panic");
+    });
+    address
+}
+
+fn clone(stream: &TcpStream) -> TcpStream {
+    stream.try_clone().expect("the system has free descriptors")
+}
+
+/// A serial line: two pseudo-terminals whose far ends are wired together. Lives until the process ends.
+pub struct SerialLine {
+    /// Device file for the door.
+    pub door: PathBuf,
+    /// Device file for the host.
+    pub host: PathBuf,
+    /// Held open here, so that one side may come and go. As plain files: the programs lock what they open.
+    _held: [File; 2],
+}
+
+impl SerialLine {
+    /// Lays the line.
+    ///
+    /// # Panics
+    /// If the system has no pseudo-terminals.
+    pub fn lay() -> SerialLine {
+        let (door_far, door, door_held) = terminal();
+        let (host_far, host, host_held) = terminal();
+        wire(&door_far, &host_far);
+        wire(&host_far, &door_far);
+        SerialLine {
+            door,
+            host,
+            _held: [door_held, host_held],
+        }
+    }
+}
+
+/// The far end of a pseudo-terminal, the path of its near end, and that held open.
+fn terminal() -> (TTYPort, PathBuf, File) {
+    let (mut far, mut near) = TTYPort::pair().expect("the system has pseudo-terminals");
+    near.set_exclusive(false).expect("a terminal can be shared");
+    far.set_timeout(PATIENCE)
+        .expect("a port takes any time-out");
+    let path = PathBuf::from(near.name().expect("a pseudo-terminal has a name"));
+    let held = File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .expect("a terminal can be opened twice");
+    (far, path, held)
+}
+
+fn wire(from: &TTYPort, to: &TTYPort) {
+    let mut from = from
+        .try_clone_native()
+        .expect("the system has free descriptors");
+    let mut to = to
+        .try_clone_native()
+        .expect("the system has free descriptors");
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count) = from.read(&mut buffer) {
+            if to.write_all(&buffer[..count]).is_err() {
+                return;
+            }
+        }
+    });
+}

@@ -1,0 +1,61 @@
+//! The demo, as the README has it: the real program, every outcome as expected, tagged pictures written.
+
+use std::fs;
+
+use facelatch_tests::programs::{program, root, run};
+use serde_json::Value;
+
+#[test]
+fn the_demo_ends_well_and_says_so_in_json() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // Run where a newcomer would not: its photos and networks must be found all the same.
+    let mut demo = std::process::Command::new(program("facelatch"));
+    demo.args(["demo", "--json"]).current_dir(folder.path());
+    demo.env("FACELATCH_ZOO", root().join("models/zoo"));
+    let ended = run(&mut demo);
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+
+    let mut granted = Vec::new();
+    let mut denied = Vec::new();
+    for line in ended.out.lines().filter(|line| !line.trim().is_empty()) {
+        let visitor: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        for key in [
+            "photo",
+            "person",
+            "decision",
+            "reason",
+            "distance",
+            "probability",
+            "relay_ms",
+            "latency_ms",
+        ] {
+            assert!(visitor.get(key).is_some(), "no {key} in {line}");
+        }
+        let photo = visitor["photo"].as_str().expect("a photo").to_string();
+        match visitor["decision"].as_str() {
+            Some("granted") => {
+                assert!(
+                    visitor["relay_ms"].as_u64().is_some_and(|ms| ms > 0),
+                    "{line}"
+                );
+                assert!(visitor["person"].is_string(), "{line}");
+                granted.push(photo);
+            }
+            Some("denied") => denied.push(photo),
+            other => panic!("{other:?} in {line}"),
+        }
+    }
+    let among = |list: &[String], name: &str| list.iter().any(|photo| photo.contains(name));
+    for photo in ["obama2", "obama3"] {
+        assert!(among(&granted, photo), "{photo} is not among {granted:?}");
+    }
+    for photo in ["biden", "chelsea", "partial_face"] {
+        assert!(among(&denied, photo), "{photo} is not among {denied:?}");
+        assert!(!among(&granted, photo), "{photo} is among {granted:?}");
+    }
+    let pictures = fs::read_dir(folder.path().join("demo-output")).expect("tagged pictures");
+    assert!(
+        pictures.count() >= granted.len(),
+        "a picture for everybody who got in"
+    );
+}
