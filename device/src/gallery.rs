@@ -3,12 +3,7 @@
 //! Everything is held in memory too; a change is written and flushed before it is acknowledged, and every record carries
 //! a checksum. A summary (counts, sum of all record digests) is written with each change: a database that lost or gained
 //! a record, or is gone, is damaged, never an empty gallery. Who passes is not decided here. Called by `run`.
-//!
-//! ```text
-//! people     id                     -> crc32 | postcard(PersonRow)
-//! templates  id 0x00 index(u32 BE)  -> crc32 | postcard(TemplateRow)
-//! meta       "summary"              -> crc32 | postcard(Summary)
-//! ```
+//! How rows look on disk: `gallery/rows.rs`.
 
 use std::{
     collections::BTreeMap,
@@ -20,17 +15,19 @@ use facelatch_models::embedding::{Embedding, SpaceId};
 use facelatch_protocol::{
     Digest, DisplayName, GalleryRecord, Person, PersonId, SpaceName, Template, TemplateKey,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use sha2::{Digest as _, Sha256};
 use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional};
 
 use crate::error::Error;
 
+mod rows;
+
+use rows::{
+    FORMAT, PersonRow, Summary, TemplateRow, decode, encode, note, parse_template_key, row_digest,
+    template_key,
+};
+
 /// Templates enrolled at the door have indices from here on, a bundle's have lower ones.
 pub const DEVICE_INDEX: u32 = 1 << 20;
-/// Format of the stored rows.
-const FORMAT: u32 = 1;
-const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 const SUMMARY: &str = "summary";
 /// Beside the database: written once it exists, so that a vanished one is noticed.
 const MARKER: &str = "gallery.exists";
@@ -62,30 +59,6 @@ struct Database {
     templates: sled::Tree,
     meta: sled::Tree,
     db: sled::Db,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct PersonRow {
-    name: DisplayName,
-    created_unix_ms: u64,
-    in_bundle: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct TemplateRow {
-    created_unix_ms: u64,
-    template: Template,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Summary {
-    format: u32,
-    people: u64,
-    templates: u64,
-    /// Wrapping sum over all rows of the first eight bytes of SHA-256(tree, key, value).
-    sum: u64,
-    /// The bundle whose gallery was merged last.
-    bundle: Option<Digest>,
 }
 
 /// A change, worked out in memory before anything is written. `None` removes.
@@ -663,74 +636,6 @@ fn check_template(template: &Template) -> Result<(), Error> {
     Err(Error::Template {
         dimension: template.values.len(),
     })
-}
-
-fn template_key(key: &TemplateKey) -> Vec<u8> {
-    let mut bytes = key.person.as_bytes().to_vec();
-    bytes.push(0);
-    bytes.extend_from_slice(&key.index.to_be_bytes());
-    bytes
-}
-
-fn parse_template_key(bytes: &[u8]) -> Option<TemplateKey> {
-    let (person, index) = bytes.split_last_chunk::<4>()?;
-    let (0, person) = person.split_last()? else {
-        return None;
-    };
-    let person = PersonId::parse(std::str::from_utf8(person).ok()?).ok()?;
-    Some(TemplateKey {
-        person,
-        index: u32::from_be_bytes(*index),
-    })
-}
-
-/// Brings count and sum up to date for one row and returns its new value as stored.
-fn note<Row: Serialize>(
-    sum: &mut u64,
-    count: &mut u64,
-    tree: u8,
-    key: &[u8],
-    old: Option<&Row>,
-    new: &Option<Row>,
-) -> Result<Option<Vec<u8>>, Error> {
-    if let Some(old) = old {
-        *sum = sum.wrapping_sub(row_digest(tree, key, &encode(old)?));
-        *count -= 1;
-    }
-    let Some(new) = new else {
-        return Ok(None);
-    };
-    let value = encode(new)?;
-    *sum = sum.wrapping_add(row_digest(tree, key, &value));
-    *count += 1;
-    Ok(Some(value))
-}
-
-fn row_digest(tree: u8, key: &[u8], value: &[u8]) -> u64 {
-    let digest = Sha256::new()
-        .chain_update([tree])
-        .chain_update(key)
-        .chain_update(value)
-        .finalize();
-    u64::from_be_bytes(std::array::from_fn(|i| digest[i]))
-}
-
-fn encode<Row: Serialize>(row: &Row) -> Result<Vec<u8>, Error> {
-    let body = postcard::to_allocvec(row).map_err(|e| Error::Bug(format!("gallery row: {e}")))?;
-    let mut bytes = CRC.checksum(&body).to_be_bytes().to_vec();
-    bytes.extend_from_slice(&body);
-    Ok(bytes)
-}
-
-fn decode<Row: DeserializeOwned>(bytes: &[u8]) -> Option<Row> {
-    let (crc, body) = bytes.split_first_chunk::<4>()?;
-    if CRC.checksum(body) != u32::from_be_bytes(*crc) {
-        return None;
-    }
-    match postcard::take_from_bytes(body) {
-        Ok((row, [])) => Some(row),
-        Ok(_) | Err(_) => None,
-    }
 }
 
 fn apply<K: Ord, Row>(rows: &mut BTreeMap<K, Row>, change: BTreeMap<K, Option<Row>>) {
