@@ -19,7 +19,11 @@ pub fn convolve(conv: &Conv, input: &Activation) -> Result<Activation, Error> {
         for column in 0..columns {
             for n in 0..cout {
                 let acc = accumulate(conv, input, row, column, n);
-                values.push(conv.requantize.apply(acc, conv.scale[n]));
+                let scale = match conv.negative.get(n) {
+                    Some(&negative) if acc < 0 => negative,
+                    Some(_) | None => conv.scale[n],
+                };
+                values.push(conv.requantize.apply(acc, scale));
             }
         }
     }
@@ -112,6 +116,7 @@ mod tests {
             weights: vec![1, 2, 3, 4, -1, 0, 0, 1],
             bias: vec![5, -7],
             scale: vec![0.5, 1.0],
+            negative: Vec::new(),
             input_zero: 8,
             requantize: Requantize {
                 zero: 3,
@@ -158,6 +163,7 @@ mod tests {
             weights: vec![1; 3],
             bias: vec![0],
             scale: vec![1.0],
+            negative: Vec::new(),
             input_zero: 0,
             requantize: PLAIN,
         })
@@ -187,7 +193,7 @@ mod tests {
             let bias: Vec<i32> = (0..cout).map(|_| (next() % 20_001) as i32 - 10_000).collect();
             let conv = Conv::new(ConvParts {
                 window, channels: [cin, cout], weights: weights.clone(), bias: bias.clone(),
-                scale: vec![1.0 / 1024.0; cout], input_zero: zero,
+                scale: vec![1.0 / 1024.0; cout], negative: Vec::new(), input_zero: zero,
                 requantize: Requantize { zero: 128, low: 0, high: 255 },
             }).unwrap();
             let input = Activation::new([h, w, cin], values.clone()).unwrap();

@@ -1,0 +1,118 @@
+//! Covers a part of a convolution with register tiles. Shared by the instruction sets whose kernels are tiles.
+//!
+//! ```text
+//!                  channels, in blocks of 1 to 4 groups of 16          outer loop: a block's weights stay near
+//!                +---------+---------+----
+//!      pixels,   | tile    | tile    |         a tile keeps pixels x groups accumulators in registers while it walks
+//!      in rows   | 8 x 48  | 8 x 48  |         all quads of its window, then requantizes and stores them
+//!      of up to  +---------+---------+----
+//!      14        | 8 x 48  |                   inner loop: pixels stream past the block
+//! ```
+//!
+//! What is left over at the end is done by a smaller tile: nothing is computed twice, so parts of workers never overlap.
+
+use super::{Memory, Part};
+use crate::{
+    network::{GROUP, QUAD},
+    pack::LINE,
+    resolve::Conv,
+};
+
+/// Does one tile: its pixels from `pixel`, its groups from `group`.
+///
+/// # Safety
+/// As [`super::Convolve`], for these pixels and groups.
+pub(super) type Tile = unsafe fn(conv: &Conv, memory: &Memory, pixel: usize, group: usize);
+
+/// The tiles an instruction set has.
+pub(super) struct Tiles {
+    /// `[groups - 1][pixels - 1]`; every count of pixels from 1 to the most.
+    pub(super) tiles: [&'static [Tile]; 4],
+    /// What one quad costs a tile of so many pixels and groups, in 1/8 cycles: the model tiles are chosen by.
+    pub(super) cost: fn(pixels: usize, groups: usize) -> usize,
+    /// Fetches the line at an address into the second-level cache.
+    pub(super) prefetch: fn(*const u8),
+}
+
+/// Per tile, beside the quads: loading biases, requantizing, storing. In 1/8 cycles, and per accumulator.
+const FIXED: usize = 8 * 24;
+const PER_ACCUMULATOR: usize = 8 * 2;
+
+/// Covers the part.
+///
+/// # Safety
+/// As [`super::Convolve`].
+pub(super) unsafe fn cover(conv: &Conv, part: &Part, memory: &Memory, set: &Tiles) {
+    let [pixels, most_groups] = part.tile;
+    let mut group = part.groups.start;
+    while group < part.groups.end {
+        let groups = most_groups.min(part.groups.end - group);
+        let tiles = set.tiles[groups - 1];
+        let rows = pixels.min(tiles.len());
+        let mut ahead = Ahead::new(conv, part, group + groups, most_groups, rows);
+        let mut pixel = part.pixels.start;
+        while pixel < part.pixels.end {
+            ahead.fetch(memory, set);
+            let n = rows.min(part.pixels.end - pixel);
+            // Safety: passed on; the tile covers `n` pixels and `groups` groups, all within the part.
+            unsafe { tiles[n - 1](conv, memory, pixel, group) };
+            pixel += n;
+        }
+        group += groups;
+    }
+}
+
+impl Tiles {
+    /// Pixels and groups of a tile that the model says are fastest.
+    pub(super) fn choose(&self, pixels: usize, groups: usize, quads: usize) -> [usize; 2] {
+        let tile = |n: usize, m: usize| (self.cost)(m, n) * quads + FIXED + PER_ACCUMULATOR * m * n;
+        let mut best = (usize::MAX, 1, 1);
+        for n in 1..=4.min(groups) {
+            for m in 1..=self.tiles[n - 1].len().min(pixels) {
+                let row = |n: usize| {
+                    let m = m.min(self.tiles[n - 1].len());
+                    let (whole, rest) = (pixels / m, pixels % m);
+                    whole * tile(n, m) + if rest == 0 { 0 } else { tile(n, rest) }
+                };
+                let all = groups / n * row(n) + if groups % n == 0 { 0 } else { row(groups % n) };
+                if all < best.0 {
+                    best = (all, n, m);
+                }
+            }
+        }
+        [best.2, best.1]
+    }
+}
+
+/// Fetches the next block's weights, a slice before each tile of this block.
+struct Ahead {
+    next: usize,
+    end: usize,
+    slice: usize,
+}
+
+impl Ahead {
+    fn new(conv: &Conv, part: &Part, next_group: usize, groups: usize, rows: usize) -> Ahead {
+        let panel = conv.quads * GROUP * QUAD;
+        let next = match next_group < part.groups.end {
+            true => conv.weights + next_group * panel,
+            false => conv.next_weights,
+        };
+        let tiles = part.pixels.len().div_ceil(rows);
+        let bytes = groups * panel;
+        Ahead {
+            next,
+            end: next + bytes,
+            slice: bytes.div_ceil(tiles).next_multiple_of(LINE),
+        }
+    }
+
+    fn fetch(&mut self, memory: &Memory, set: &Tiles) {
+        let until = (self.next + self.slice).min(self.end);
+        while self.next < until {
+            // A prefetch may name any address.
+            (set.prefetch)(memory.blob.as_ptr().wrapping_add(self.next));
+            self.next += LINE;
+        }
+    }
+}

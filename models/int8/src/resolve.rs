@@ -1,0 +1,559 @@
+//! From a plan's channels to a picture's pixels: sizes, buffers, and every offset the kernels will use.
+//!
+//! ```text
+//! one image of a tensor in the arena: a picture with a border as wide as its widest reader reaches
+//!
+//!     zzzzzzzz      z: the zero point, filled in once. A window of kh rows is kh runs of kw x stride bytes from its
+//!     z......z         origin; strides and padding are in the origins, so kernels know neither.
+//!     z......z      images of a batch follow one another.
+//!     zzzzzzzz
+//! ```
+//!
+//! A tensor's buffer is taken over by a later one of the same shape and border once its last reader has run, so the
+//! border stays good. All offsets are in bounds by construction from sizes checked here; `program` says how.
+
+use std::collections::HashMap;
+
+use crate::{
+    Error, Plan, Window,
+    network::{self, GROUP, Kind, Network, QUAD, Slice, Step},
+};
+
+/// Bytes after every buffer, so that a vector that starts inside it may end outside.
+const SLACK: usize = 64;
+/// Most bytes of all buffers together.
+const MOST_BYTES: usize = 1 << 30;
+
+/// A network made ready for one picture size.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// Height, width.
+    pub(crate) size: [usize; 2],
+    pub(crate) batch: usize,
+    pub(crate) buffers: Vec<Buffer>,
+    /// By tensor.
+    pub(crate) places: Vec<Place>,
+    pub(crate) steps: Vec<Ready>,
+    pub(crate) arena_bytes: usize,
+    pub(crate) arena_floats: usize,
+}
+
+/// Bytes of the arena with one zero point, or floats.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Buffer {
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+    pub(crate) zero: u8,
+}
+
+/// Where a tensor's values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Of the first pixel of the first image, in the byte or float arena.
+    pub(crate) start: usize,
+    /// Height, width.
+    pub(crate) size: [usize; 2],
+    /// From pixel to pixel, row to row, image to image, in values.
+    pub(crate) stride: usize,
+    pub(crate) row: usize,
+    pub(crate) image: usize,
+}
+
+#[derive(Debug)]
+pub(crate) enum Ready {
+    Conv(Box<Conv>),
+    MaxPool(Pool),
+    AveragePool(Pool, Requantize),
+    Softmax {
+        place: Place,
+        first: usize,
+        channels: usize,
+    },
+}
+
+/// A pool, over whole groups of channels.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) input: Place,
+    pub(crate) output: Place,
+    pub(crate) window: Window,
+    pub(crate) channels: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Requantize {
+    pub(crate) input_zero: u8,
+    pub(crate) scale: f32,
+    pub(crate) zero: u8,
+}
+
+/// A convolution as kernels see it. Output pixels are counted over images, rows, columns.
+#[derive(Debug)]
+pub(crate) struct Conv {
+    /// Output pixels of one image.
+    pub(crate) pixels: usize,
+    /// Byte of the arena where an output pixel's window starts, by pixel.
+    pub(crate) origins: Box<[u32]>,
+    /// Runs of input bytes under the window, from the origin.
+    pub(crate) runs: Box<[Run]>,
+    /// Quads of all runs.
+    pub(crate) quads: usize,
+    /// Groups of 16 output channels.
+    pub(crate) groups: usize,
+    /// Byte of the blob where the packed weights start: `[group][quads][16][4]` i8.
+    pub(crate) weights: usize,
+    /// By output channel. For signed activations, what flipping them adds is in the bias already.
+    pub(crate) bias: Box<[i32]>,
+    pub(crate) scale: Box<[f32]>,
+    /// Scale of negative accumulators, or empty.
+    pub(crate) negative: Box<[f32]>,
+    pub(crate) zero: i32,
+    pub(crate) low: i32,
+    pub(crate) residual: Option<Residual>,
+    pub(crate) target: Target,
+    /// Value of the arena where an output pixel's channel 0 lies, by output and pixel.
+    pub(crate) slots: Box<[Box<[u32]>]>,
+    /// By group.
+    pub(crate) routes: Box<[Route]>,
+    /// Byte of the blob where the next convolution's weights start, to fetch them early.
+    pub(crate) next_weights: usize,
+}
+
+/// Contiguous input bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) offset: u32,
+    pub(crate) quads: u32,
+}
+
+/// Where a group of output channels goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Route {
+    /// Which of the slots.
+    pub(crate) slot: u32,
+    /// Values after the pixel's channel 0.
+    pub(crate) channel: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    Bytes,
+    Floats,
+}
+
+#[derive(Debug)]
+pub(crate) struct Residual {
+    /// Byte of the arena where the residual of channel 0 lies, by pixel.
+    pub(crate) pixels: Box<[u32]>,
+    pub(crate) zero: i32,
+    pub(crate) scale: f32,
+}
+
+/// Multiply-accumulates for one picture.
+pub(crate) fn macs(network: &Network, size: [usize; 2]) -> Result<u64, Error> {
+    let sizes = sizes(network, size)?;
+    let mut all = 0;
+    for step in &network.steps {
+        if let Step::Conv(conv) = step {
+            let [h, w] = sizes[conv.outputs[0].id()];
+            let [kh, kw] = conv.window.size;
+            let cout: usize = conv.outputs.iter().map(|o| o.channels()).sum();
+            all += (h * w * cout * kh * kw * conv.input.channels()) as u64;
+        }
+    }
+    Ok(all)
+}
+
+/// Makes a plan ready. `flip` is what a kernel stores activations XORed with: 0, or 0x80 for signed ones.
+pub(crate) fn program(
+    plan: &Plan,
+    size: [usize; 2],
+    batch: usize,
+    flip: u8,
+) -> Result<Program, Error> {
+    let network = &plan.network;
+    let sizes = sizes(network, size)?;
+    if batch == 0 {
+        return Err(Error::Geometry("batch of 0"));
+    }
+    let Layout {
+        buffers,
+        places,
+        bytes,
+        floats,
+    } = layout(network, &sizes, batch)?;
+    let mut steps = Vec::with_capacity(network.steps.len());
+    for (at, step) in network.steps.iter().enumerate() {
+        steps.push(match step {
+            Step::Conv(conv) => {
+                let next = network.steps[at + 1..].iter().find_map(|s| match s {
+                    Step::Conv(c) => Some(c),
+                    Step::MaxPool { .. } | Step::AveragePool { .. } | Step::Softmax(_) => None,
+                });
+                let next = next.unwrap_or(conv);
+                Ready::Conv(Box::new(ready(plan, at, conv, next, &places, batch, flip)))
+            }
+            Step::MaxPool {
+                input,
+                window,
+                output,
+            } => Ready::MaxPool(pool(network, &places, *input, *window, *output)),
+            Step::AveragePool {
+                input,
+                window,
+                scale,
+                output,
+            } => {
+                let zero = |slice: &Slice| match network.tensor(*slice).kind {
+                    Kind::Bytes(zero) => zero,
+                    Kind::Floats => 0,
+                };
+                let requantize = Requantize {
+                    input_zero: zero(input),
+                    scale: *scale,
+                    zero: zero(output),
+                };
+                Ready::AveragePool(pool(network, &places, *input, *window, *output), requantize)
+            }
+            Step::Softmax(slice) => Ready::Softmax {
+                place: places[slice.id()],
+                first: slice.first(),
+                channels: slice.channels(),
+            },
+        });
+    }
+    Ok(Program {
+        size,
+        batch,
+        buffers,
+        places,
+        steps,
+        arena_bytes: bytes,
+        arena_floats: floats,
+    })
+}
+
+/// Height and width by tensor.
+fn sizes(network: &Network, size: [usize; 2]) -> Result<Vec<[usize; 2]>, Error> {
+    let fits = network.size.iter().zip(size).all(|(fixed, given)| {
+        given > 0 && given <= 1 << 14 && fixed.is_none_or(|f| f as usize == given)
+    });
+    if !fits {
+        return Err(Error::Input {
+            found: [size[0], size[1], 3],
+        });
+    }
+    let mut sizes: Vec<Option<[usize; 2]>> = vec![None; network.tensors.len()];
+    sizes[0] = Some(size);
+    for (at, step) in network.steps.iter().enumerate() {
+        let (input, window, outputs) = match step {
+            Step::Conv(conv) => (conv.input, &conv.window, &conv.outputs[..]),
+            Step::MaxPool {
+                input,
+                window,
+                output,
+            }
+            | Step::AveragePool {
+                input,
+                window,
+                output,
+                ..
+            } => (*input, window, std::slice::from_ref(output)),
+            Step::Softmax(slice) => {
+                sizes[slice.id()].ok_or(unwritten(at))?;
+                continue;
+            }
+        };
+        let [h, w] = sizes[input.id()].ok_or(unwritten(at))?;
+        let found = window.output([h, w, input.channels()])?;
+        for output in outputs {
+            if *sizes[output.id()].get_or_insert(found) != found {
+                return Err(Error::Step {
+                    step: at,
+                    why: "writes pictures of two sizes into one tensor",
+                });
+            }
+        }
+        if let Step::Conv(conv) = step
+            && let Some(residual) = conv.residual
+            && sizes[residual.slice.id()] != Some(found)
+        {
+            return Err(Error::Step {
+                step: at,
+                why: "adds a picture of another size",
+            });
+        }
+    }
+    for output in &network.outputs {
+        sizes[output.slice.id()].ok_or(Error::Geometry("output that nothing writes"))?;
+    }
+    // A tensor that nothing writes is never read, as just seen; it gets a pixel.
+    Ok(sizes.into_iter().map(|s| s.unwrap_or([1, 1])).collect())
+}
+
+fn unwritten(step: usize) -> Error {
+    Error::Step {
+        step,
+        why: "reads a tensor before it is written",
+    }
+}
+
+struct Layout {
+    buffers: Vec<Buffer>,
+    places: Vec<Place>,
+    bytes: usize,
+    floats: usize,
+}
+
+/// What makes a buffer fit another tensor: size, border, stride, zero point.
+type Form = ([usize; 2], [usize; 4], usize, u8);
+
+fn layout(network: &Network, sizes: &[[usize; 2]], batch: usize) -> Result<Layout, Error> {
+    let (first, last) = lifetimes(network);
+    let borders = borders(network);
+    let mut free: HashMap<Form, Vec<usize>> = HashMap::new();
+    let mut buffers: Vec<Buffer> = Vec::new();
+    let mut owner: Vec<Option<(usize, Form)>> = vec![None; network.tensors.len()];
+    let mut places = Vec::with_capacity(network.tensors.len());
+    let (mut bytes, mut floats) = (0usize, 0usize);
+
+    // Tensors in the order they are first written; a buffer is free again after the step of its last use.
+    let mut order: Vec<usize> = (0..network.tensors.len()).collect();
+    order.sort_by_key(|&t| first[t]);
+    let mut ending: Vec<usize> = order.clone();
+    ending.sort_by_key(|&t| last[t]);
+    let mut ended = ending.into_iter().peekable();
+    places.resize(
+        network.tensors.len(),
+        Place {
+            start: 0,
+            size: [0; 2],
+            stride: 0,
+            row: 0,
+            image: 0,
+        },
+    );
+    for t in order {
+        while let Some(old) = ended.next_if(|&old| last[old] < first[t]) {
+            if let Some((buffer, form)) = owner[old] {
+                free.entry(form).or_default().push(buffer);
+            }
+        }
+        let [h, w] = sizes[t];
+        let stride = network.tensors[t].stride(t);
+        let [top, left, bottom, right] = borders[t];
+        let row = (w + left + right).checked_mul(stride);
+        let image = row.and_then(|r| r.checked_mul(h + top + bottom));
+        let all = image.and_then(|i| i.checked_mul(batch));
+        let (Some(row), Some(image), Some(all)) = (row, image, all) else {
+            return Err(Error::Geometry("picture's size"));
+        };
+        let origin = top * row + left * stride;
+        let start = match network.tensors[t].kind {
+            Kind::Floats => {
+                let start = floats;
+                floats = grown(floats, all)?;
+                start
+            }
+            Kind::Bytes(zero) => {
+                let form = ([h, w], borders[t], stride, zero);
+                let reused = free.get_mut(&form).and_then(Vec::pop);
+                let buffer = match reused {
+                    Some(buffer) => buffer,
+                    None => {
+                        buffers.push(Buffer {
+                            start: bytes,
+                            len: all,
+                            zero,
+                        });
+                        bytes = grown(bytes, all)?;
+                        buffers.len() - 1
+                    }
+                };
+                owner[t] = Some((buffer, form));
+                buffers[buffer].start
+            }
+        };
+        places[t] = Place {
+            start: start + origin,
+            size: [h, w],
+            stride,
+            row,
+            image,
+        };
+    }
+    Ok(Layout {
+        buffers,
+        places,
+        bytes,
+        floats,
+    })
+}
+
+fn grown(used: usize, more: usize) -> Result<usize, Error> {
+    let end = used
+        .checked_add(more)
+        .map(|end| (end + SLACK).next_multiple_of(64));
+    end.filter(|&end| end <= MOST_BYTES)
+        .ok_or(Error::Geometry("picture's size"))
+}
+
+/// First and last step that touches each tensor; outputs live to the end.
+fn lifetimes(network: &Network) -> (Vec<usize>, Vec<usize>) {
+    let mut first = vec![usize::MAX; network.tensors.len()];
+    let mut last = vec![0; network.tensors.len()];
+    for (at, step) in network.steps.iter().enumerate() {
+        let touched: Vec<Slice> = match step {
+            Step::Conv(conv) => {
+                let residual = conv.residual.iter().map(|r| r.slice);
+                [conv.input]
+                    .into_iter()
+                    .chain(conv.outputs.clone())
+                    .chain(residual)
+                    .collect()
+            }
+            Step::MaxPool { input, output, .. } | Step::AveragePool { input, output, .. } => {
+                vec![*input, *output]
+            }
+            Step::Softmax(slice) => vec![*slice],
+        };
+        for slice in touched {
+            first[slice.id()] = first[slice.id()].min(at);
+            last[slice.id()] = last[slice.id()].max(at);
+        }
+    }
+    first[0] = 0;
+    for output in &network.outputs {
+        last[output.slice.id()] = usize::MAX;
+    }
+    (first, last)
+}
+
+/// Top, left, bottom, right by tensor: the widest of its convolutions' padding.
+fn borders(network: &Network) -> Vec<[usize; 4]> {
+    let mut borders = vec![[0; 4]; network.tensors.len()];
+    for step in &network.steps {
+        if let Step::Conv(conv) = step {
+            for (border, pad) in borders[conv.input.id()].iter_mut().zip(conv.window.pads) {
+                *border = pad.max(*border);
+            }
+        }
+    }
+    borders
+}
+
+fn pool(network: &Network, places: &[Place], input: Slice, window: Window, output: Slice) -> Pool {
+    let at = |slice: Slice| Place {
+        start: places[slice.id()].start + slice.first(),
+        ..places[slice.id()]
+    };
+    // Whole groups where both sides have them: what pads a group is never read with a weight.
+    let whole = input.channels().next_multiple_of(GROUP);
+    let room = |slice: Slice| network.tensor(slice).stride(slice.id()) - slice.first();
+    Pool {
+        input: at(input),
+        output: at(output),
+        window,
+        channels: whole.min(room(input)).min(room(output)),
+    }
+}
+
+/// All offsets of a convolution.
+///
+/// A window's origin is inside its input's image with border, because the border is at least the window's padding and
+/// [`Window::output`] counts only windows that fit; from there the last run ends at most `QUAD - 1` bytes after the
+/// window's last byte, within the buffer and its slack. An output's group of 16 values ends within the pixel, because
+/// strides are whole groups and slices start at one (`Network::check`).
+fn ready(
+    plan: &Plan,
+    at: usize,
+    conv: &network::Conv,
+    next: &network::Conv,
+    places: &[Place],
+    batch: usize,
+    flip: u8,
+) -> Conv {
+    let network = &plan.network;
+    let numbers = &plan.numbers[at];
+    let taps = network.taps(conv);
+    let input = places[conv.input.id()];
+    let [top, left, _, _] = conv.window.pads;
+    let [down, right] = conv.window.strides;
+    let [rows, columns] = places[conv.outputs[0].id()].size;
+    let pixels = |place: &Place, start: usize, down: usize, right: usize| -> Box<[u32]> {
+        let mut offsets = Vec::with_capacity(batch * rows * columns);
+        for image in 0..batch {
+            for y in 0..rows {
+                for x in 0..columns {
+                    let offset =
+                        image * place.image + y * down * place.row + x * right * place.stride;
+                    // Within the arena, which is less than 2^32.
+                    offsets.push((start + offset) as u32);
+                }
+            }
+        }
+        offsets.into()
+    };
+    let origin = input.start + conv.input.first() - top * input.row - left * input.stride;
+    let [kh, kw] = conv.window.size;
+    let runs = (0..kh).flat_map(|y| (0..kw / taps.columns).map(move |x| (y, x)));
+    let target = match network.tensor(conv.outputs[0]).kind {
+        Kind::Bytes(_) => Target::Bytes,
+        Kind::Floats => Target::Floats,
+    };
+    let routes = conv.routes().enumerate().flat_map(|(slot, (_, slice))| {
+        (0..slice.channels().div_ceil(GROUP)).map(move |group| Route {
+            slot: slot as u32,
+            channel: (group * GROUP) as u32,
+        })
+    });
+    let flipped = if flip == 0 { 0 } else { 128 };
+    Conv {
+        pixels: rows * columns,
+        origins: pixels(&input, origin, down, right),
+        runs: runs
+            .map(|(y, x)| Run {
+                offset: (y * input.row + x * input.stride) as u32,
+                quads: taps.quads as u32,
+            })
+            .collect(),
+        quads: taps.all_quads(),
+        groups: conv.groups(),
+        weights: conv.weights.start as usize,
+        // With x' = x - 128 stored, sum x w = sum x' w + 128 sum w; the check bounds 255 sum |w| + |bias|.
+        bias: numbers
+            .bias
+            .iter()
+            .zip(&numbers.sums)
+            .map(|(bias, sum)| bias + flipped * sum)
+            .collect(),
+        scale: numbers.scale.clone().into(),
+        negative: numbers.negative.clone().into(),
+        zero: i32::from(conv.zero),
+        low: i32::from(conv.low),
+        residual: conv.residual.map(|residual| {
+            let place = places[residual.slice.id()];
+            Residual {
+                pixels: pixels(&place, place.start + residual.slice.first(), 1, 1),
+                zero: match network.tensor(residual.slice).kind {
+                    Kind::Bytes(zero) => i32::from(zero),
+                    Kind::Floats => 0,
+                },
+                scale: residual.scale,
+            }
+        }),
+        target,
+        slots: conv
+            .outputs
+            .iter()
+            .map(|slice| {
+                let place = places[slice.id()];
+                pixels(&place, place.start + slice.first(), 1, 1)
+            })
+            .collect(),
+        routes: routes.collect(),
+        next_weights: next.weights.start as usize,
+    }
+}
+
+const _: () = assert!(SLACK >= GROUP + QUAD);
