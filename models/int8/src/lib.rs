@@ -32,6 +32,7 @@ mod conv;
 mod error;
 mod isa;
 mod kernels;
+mod layout;
 mod map;
 mod network;
 mod pack;

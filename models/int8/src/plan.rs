@@ -150,8 +150,11 @@ pub(crate) fn parse(all: &[u8]) -> Result<Parsed, Error> {
     })
 }
 
+/// Source, table and blob of a file.
+type Split = ([u8; 32], Range<usize>, Range<usize>);
+
 /// Where everything is, if the header holds.
-fn split(all: &[u8]) -> Result<([u8; 32], Range<usize>, Range<usize>), Error> {
+fn split(all: &[u8]) -> Result<Split, Error> {
     let Some((header, rest)) = all.split_at_checked(HEADER) else {
         return Err(Error::Damaged("it is cut off"));
     };

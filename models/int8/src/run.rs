@@ -6,8 +6,8 @@ use crate::{
     Error, Isa, MAX_THREADS, Plan,
     isa::threads_from_env,
     kernels::{self, Kernel, Task},
+    layout::Place,
     network::Kind,
-    resolve::Place,
     workers::Workers,
 };
 

@@ -17,7 +17,7 @@ use crate::{
     Isa,
     network::{GROUP, QUAD},
     pack::LINE,
-    resolve::{Conv, Route, Target},
+    resolve::{Conv, Residual, Route, Target},
 };
 
 pub(super) const KERNEL: Kernel = Kernel {
@@ -195,6 +195,15 @@ unsafe fn tile<const M: usize, const N: usize>(
         let quads = run.quads as usize;
         let mut k = 0;
         while k + 4 <= quads {
+            {
+                for n in 0..N {
+                    for l in 0..4 {
+                        _mm_prefetch::<_MM_HINT_T0>(
+                            w.wrapping_add(n * panel + 1024 + l * LINE).cast(),
+                        );
+                    }
+                }
+            }
             quad!(k, 0);
             quad!(k, 1);
             quad!(k, 2);
@@ -211,28 +220,103 @@ unsafe fn tile<const M: usize, const N: usize>(
         }
     }
 
-    // Safety: passed on.
-    unsafe {
-        finish::<M>(&a0, conv, memory, pixel, group);
-        if N > 1 {
-            finish::<M>(&a1, conv, memory, pixel, group + 1);
+    // The common endings work on the registers at hand; a call would send them through memory.
+    let common = conv.target == Target::Bytes && conv.negative.is_empty();
+    macro_rules! end {
+        ($acc:ident, $n:literal) => {
+            if $n < N {
+                let channel = (group + $n) * GROUP;
+                // Safety: scales are in whole groups; residuals are given for every pixel and lie in the arena.
+                unsafe {
+                    let to = Out::new(conv, memory, pixel, group + $n);
+                    let scale = _mm512_loadu_ps(conv.scale.as_ptr().add(channel));
+                    if !common {
+                        // A copy: an array whose address is taken would live in memory, loop and all.
+                        let mut copy = [zero; M];
+                        each!(i < M, { copy[i] = $acc[i]; });
+                        rare(&copy, conv, memory, pixel, group + $n);
+                    } else if let Some(residual) = &conv.residual {
+                        each!(i < M, {
+                            let real = _mm512_mul_ps(_mm512_cvtepi32_ps($acc[i]), scale);
+                            let at = (*residual.pixels.as_ptr().add(pixel + i)) as usize + channel;
+                            to.store(i, _mm512_add_ps(real, added(memory, at, residual)));
+                        });
+                    } else {
+                        each!(i < M, {
+                            to.store(i, _mm512_mul_ps(_mm512_cvtepi32_ps($acc[i]), scale));
+                        });
+                    }
+                }
+            }
+        };
+    }
+    end!(a0, 0);
+    end!(a1, 1);
+    end!(a2, 2);
+    end!(a3, 3);
+}
+
+/// Where a tile's group goes, and how it is rounded.
+#[derive(Clone, Copy)]
+struct Out {
+    /// The group of a pixel whose slot is 0.
+    base: *mut u8,
+    /// By pixel of the tile.
+    slots: *const u32,
+    zero: __m512i,
+    low: __m512i,
+}
+
+impl Out {
+    /// # Safety
+    /// As [`tiles::Tile`], for this group.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn new(conv: &Conv, memory: &Memory, pixel: usize, group: usize) -> Out {
+        // Safety: routes and slots are given for every group and pixel.
+        let (slots, to) = unsafe {
+            let Route { slot, channel } = *conv.routes.as_ptr().add(group);
+            let slots = (*conv.slots.as_ptr().add(slot as usize)).as_ptr();
+            (
+                slots.add(pixel),
+                memory.bytes.as_ptr().add(channel as usize),
+            )
+        };
+        Out {
+            base: to,
+            slots,
+            zero: _mm512_set1_epi32(conv.zero),
+            low: _mm512_set1_epi32(conv.low),
         }
-        if N > 2 {
-            finish::<M>(&a2, conv, memory, pixel, group + 2);
-        }
-        if N > 3 {
-            finish::<M>(&a3, conv, memory, pixel, group + 3);
+    }
+
+    /// Rounds and stores the group of pixel `i` of the tile.
+    ///
+    /// # Safety
+    /// As [`tiles::Tile`], for this pixel.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn store(&self, i: usize, real: __m512) {
+        let y = _mm512_max_epi32(
+            _mm512_add_epi32(_mm512_cvtps_epi32(real), self.zero),
+            self.low,
+        );
+        // Safety: the slot lies in the arena with room for the group. Saturating as unsigned is right: nothing is below
+        // `low`.
+        unsafe {
+            let to = self.base.add(*self.slots.add(i) as usize);
+            _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(y));
         }
     }
 }
 
-/// Requantizes and stores one group of M pixels.
+/// The endings with a slope or in f32, one group of M pixels.
 ///
 /// # Safety
 /// As [`tiles::Tile`], for M pixels and this group.
-#[inline]
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn finish<const M: usize>(
+unsafe fn rare<const M: usize>(
     acc: &[__m512i; M],
     conv: &Conv,
     memory: &Memory,
@@ -240,57 +324,29 @@ unsafe fn finish<const M: usize>(
     group: usize,
 ) {
     let channel = group * GROUP;
-    // Safety: scales are in whole groups; slots and residuals are given for every pixel and lie in the arena with room
-    // for the group.
+    // Safety: scales are in whole groups; slots and residuals are given for every pixel and lie in the arena.
     unsafe {
+        let to = Out::new(conv, memory, pixel, group);
         let scale = _mm512_loadu_ps(conv.scale.as_ptr().add(channel));
-        let Route { slot, channel: to } = *conv.routes.as_ptr().add(group);
-        let slots = (*conv.slots.as_ptr().add(slot as usize))
-            .as_ptr()
-            .add(pixel);
-        let zero = _mm512_set1_epi32(conv.zero);
-        let low = _mm512_set1_epi32(conv.low);
-        let store = |at: u32, real: __m512| {
-            let y = _mm512_max_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(real), zero), low);
-            let to = memory.bytes.as_ptr().add((at + to) as usize);
-            // Saturating from unsigned is right: nothing is below `low`.
-            _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(y));
+        let negative = match conv.negative.is_empty() {
+            true => scale,
+            false => _mm512_loadu_ps(conv.negative.as_ptr().add(channel)),
         };
-        if conv.target == Target::Floats || !conv.negative.is_empty() {
-            let negative = match conv.negative.is_empty() {
-                true => scale,
-                false => _mm512_loadu_ps(conv.negative.as_ptr().add(channel)),
-            };
-            each!(i < M, {
-                let below = _mm512_cmplt_epi32_mask(acc[i], _mm512_setzero_si512());
-                let factor = _mm512_mask_blend_ps(below, scale, negative);
-                let mut real = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i]), factor);
-                if conv.target == Target::Floats {
-                    let at = *slots.add(i) + to;
+        for (i, &acc) in acc.iter().enumerate() {
+            let below = _mm512_cmplt_epi32_mask(acc, _mm512_setzero_si512());
+            let factor = _mm512_mask_blend_ps(below, scale, negative);
+            let real = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), factor);
+            match (conv.target, &conv.residual) {
+                (Target::Floats, _) => {
+                    let at = *to.slots.add(i) + conv.routes[group].channel;
                     _mm512_storeu_ps(memory.floats.as_ptr().add(at as usize), real);
-                } else {
-                    if let Some(residual) = &conv.residual {
-                        let at = (*residual.pixels.as_ptr().add(pixel + i)) as usize + channel;
-                        real =
-                            _mm512_add_ps(real, added(memory, at, residual.zero, residual.scale));
-                    }
-                    store(*slots.add(i), real);
                 }
-            });
-        } else if let Some(residual) = &conv.residual {
-            each!(i < M, {
-                let real = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i]), scale);
-                let at = (*residual.pixels.as_ptr().add(pixel + i)) as usize + channel;
-                let real = _mm512_add_ps(real, added(memory, at, residual.zero, residual.scale));
-                store(*slots.add(i), real);
-            });
-        } else {
-            each!(i < M, {
-                store(
-                    *slots.add(i),
-                    _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i]), scale),
-                );
-            });
+                (Target::Bytes, Some(residual)) => {
+                    let at = (*residual.pixels.as_ptr().add(pixel + i)) as usize + channel;
+                    to.store(i, _mm512_add_ps(real, added(memory, at, residual)));
+                }
+                (Target::Bytes, None) => to.store(i, real),
+            }
         }
     }
 }
@@ -301,11 +357,11 @@ unsafe fn finish<const M: usize>(
 /// The bytes are in the arena.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn added(memory: &Memory, at: usize, zero: i32, scale: f32) -> __m512 {
+unsafe fn added(memory: &Memory, at: usize, residual: &Residual) -> __m512 {
     // Safety: passed on.
     let r = unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(memory.bytes.as_ptr().add(at).cast())) };
-    let r = _mm512_cvtepi32_ps(_mm512_sub_epi32(r, _mm512_set1_epi32(zero)));
-    _mm512_mul_ps(r, _mm512_set1_ps(scale))
+    let r = _mm512_cvtepi32_ps(_mm512_sub_epi32(r, _mm512_set1_epi32(residual.zero)));
+    _mm512_mul_ps(r, _mm512_set1_ps(residual.scale))
 }
 
 /// # Safety
@@ -321,6 +377,9 @@ unsafe fn peak(rounds: u32) -> u64 {
             *acc = _mm512_dpbusd_epi32(*acc, x, w);
         }
     }
-    std::hint::black_box(acc);
+    let all = acc.into_iter().fold(_mm512_setzero_si512(), |sum, acc| {
+        _mm512_add_epi32(sum, acc)
+    });
+    std::hint::black_box(_mm512_reduce_add_epi32(all));
     u64::from(rounds) * (CHAINS * GROUP * QUAD) as u64
 }

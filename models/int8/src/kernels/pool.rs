@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::Memory;
 use crate::{
+    layout::Place,
     network::GROUP,
-    resolve::{Place, Pool, Requantize},
+    resolve::{Pool, Requantize},
 };
 
 /// Greatest value under the window. Rows are counted over all images.

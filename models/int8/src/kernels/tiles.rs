@@ -74,7 +74,12 @@ impl Tiles {
                     let (whole, rest) = (pixels / m, pixels % m);
                     whole * tile(n, m) + if rest == 0 { 0 } else { tile(n, rest) }
                 };
-                let all = groups / n * row(n) + if groups % n == 0 { 0 } else { row(groups % n) };
+                let all = groups / n * row(n)
+                    + if groups.is_multiple_of(n) {
+                        0
+                    } else {
+                        row(groups % n)
+                    };
                 if all < best.0 {
                     best = (all, n, m);
                 }
