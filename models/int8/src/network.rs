@@ -302,6 +302,13 @@ impl Network {
                 return Err("an output that is not in whole groups of channels");
             }
         }
+        let overlap = |a: &Slice, b: &Slice| {
+            a.tensor == b.tensor && a.first < b.first + b.channels && b.first < a.first + a.channels
+        };
+        let mut pairs = (1..conv.outputs.len()).flat_map(|j| (0..j).map(move |i| (i, j)));
+        if pairs.any(|(i, j)| overlap(&conv.outputs[i], &conv.outputs[j])) {
+            return Err("outputs that overlap");
+        }
         if let Kind::Bytes(zero) = self.tensor(conv.outputs[0]).kind
             && zero != conv.zero
         {
