@@ -11,7 +11,7 @@ use core::arch::x86_64::*;
 
 use super::{
     Kernel, Memory, Part,
-    tiles::{self, Tiles},
+    tiles::{self, Ahead, Tiles},
 };
 use crate::{
     Isa,
@@ -52,6 +52,10 @@ static TILES: Tiles = Tiles {
             tile::<10, 1>,
             tile::<11, 1>,
             tile::<12, 1>,
+            tile::<13, 1>,
+            tile::<14, 1>,
+            tile::<15, 1>,
+            tile::<16, 1>,
         ],
         &[
             tile::<1, 2>,
@@ -64,6 +68,9 @@ static TILES: Tiles = Tiles {
             tile::<8, 2>,
             tile::<9, 2>,
             tile::<10, 2>,
+            tile::<11, 2>,
+            tile::<12, 2>,
+            tile::<13, 2>,
         ],
         &[
             tile::<1, 3>,
@@ -87,10 +94,6 @@ static TILES: Tiles = Tiles {
     ],
     // Two multiplications or two loads a cycle, each accumulator once in 4 cycles.
     cost: |m, n| (4 * m * n).max(4 * (m + n)).max(8 * 4),
-    prefetch: |line| {
-        // Safety: a prefetch may name any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
-    },
 };
 
 /// # Safety
@@ -103,7 +106,7 @@ unsafe fn convolve(conv: &Conv, part: &Part, memory: &Memory) {
 /// Repeats a block for I = 0, 1, ... below a constant. Literal indices keep arrays of vectors in registers, which a
 /// loop over them does not, once there are more than 16.
 macro_rules! each {
-    ($i:ident < $most:expr, $block:block) => { each!(@ $i $most, $block, 0 1 2 3 4 5 6 7 8 9 10 11) };
+    ($i:ident < $most:expr, $block:block) => { each!(@ $i $most, $block, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15) };
     (@ $i:ident $most:expr, $block:block, $($n:literal)*) => {
         $( if $n < $most { #[allow(non_upper_case_globals)] const $i: usize = $n; $block } )*
     };
@@ -117,6 +120,10 @@ unsafe fn tile<const M: usize, const N: usize>(
     memory: &Memory,
     pixel: usize,
     group: usize,
+    Ahead {
+        from: mut ahead,
+        all,
+    }: Ahead,
 ) {
     let panel = conv.quads * LINE;
     let zero = _mm512_setzero_si512();
@@ -195,14 +202,11 @@ unsafe fn tile<const M: usize, const N: usize>(
         let quads = run.quads as usize;
         let mut k = 0;
         while k + 4 <= quads {
-            {
-                for n in 0..N {
-                    for l in 0..4 {
-                        _mm_prefetch::<_MM_HINT_T0>(
-                            w.wrapping_add(n * panel + 1024 + l * LINE).cast(),
-                        );
-                    }
-                }
+            let lines = if all { 4 * N } else { N };
+            for _ in 0..lines {
+                // A prefetch may name any address.
+                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                ahead = ahead.wrapping_add(LINE);
             }
             quad!(k, 0);
             quad!(k, 1);

@@ -12,17 +12,24 @@
 //! What is left over at the end is done by a smaller tile: nothing is computed twice, so parts of workers never overlap.
 
 use super::{Memory, Part};
-use crate::{
-    network::{GROUP, QUAD},
-    pack::LINE,
-    resolve::Conv,
-};
+use crate::{pack::LINE, resolve::Conv};
 
 /// Does one tile: its pixels from `pixel`, its groups from `group`.
 ///
 /// # Safety
 /// As [`super::Convolve`], for these pixels and groups.
-pub(super) type Tile = unsafe fn(conv: &Conv, memory: &Memory, pixel: usize, group: usize);
+pub(super) type Tile =
+    unsafe fn(conv: &Conv, memory: &Memory, pixel: usize, group: usize, ahead: Ahead);
+
+/// Weights that a tile fetches into the second-level cache while it multiplies, where that pays: in a burst between
+/// tiles the fetches would be waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ahead {
+    /// Any address: nothing is read.
+    pub(super) from: *const u8,
+    /// As many lines as the tile itself reads; else a quarter of them.
+    pub(super) all: bool,
+}
 
 /// The tiles an instruction set has.
 pub(super) struct Tiles {
@@ -30,8 +37,6 @@ pub(super) struct Tiles {
     pub(super) tiles: [&'static [Tile]; 4],
     /// What one quad costs a tile of so many pixels and groups, in 1/8 cycles: the model tiles are chosen by.
     pub(super) cost: fn(pixels: usize, groups: usize) -> usize,
-    /// Fetches the line at an address into the second-level cache.
-    pub(super) prefetch: fn(*const u8),
 }
 
 /// Per tile, beside the quads: loading biases, requantizing, storing. In 1/8 cycles, and per accumulator.
@@ -44,19 +49,32 @@ const PER_ACCUMULATOR: usize = 8 * 2;
 /// As [`super::Convolve`].
 pub(super) unsafe fn cover(conv: &Conv, part: &Part, memory: &Memory, set: &Tiles) {
     let [pixels, most_groups] = part.tile;
+    let line_up = |group: usize| conv.weights + group * conv.quads * LINE;
     let mut group = part.groups.start;
     while group < part.groups.end {
         let groups = most_groups.min(part.groups.end - group);
         let tiles = set.tiles[groups - 1];
         let rows = pixels.min(tiles.len());
-        let mut ahead = Ahead::new(conv, part, group + groups, most_groups, rows);
-        let mut pixel = part.pixels.start;
-        while pixel < part.pixels.end {
-            ahead.fetch(memory, set);
+        let next = match group + groups < part.groups.end {
+            true => line_up(group + groups),
+            false => conv.next_weights,
+        };
+        // Few tiles: the first fetches all of the next block. Many: four of them share it, the rest fetch what is there.
+        let all = part.pixels.len() < 4 * rows;
+        let share = groups * conv.quads * LINE / 4;
+        for (at, pixel) in part.pixels.clone().step_by(rows).enumerate() {
+            let from = match (all, at) {
+                (true, 0) => next,
+                (false, 0..4) => next + at * share,
+                (_, _) => line_up(group),
+            };
+            let ahead = Ahead {
+                from: memory.blob.as_ptr().cast_const().wrapping_add(from),
+                all,
+            };
             let n = rows.min(part.pixels.end - pixel);
             // Safety: passed on; the tile covers `n` pixels and `groups` groups, all within the part.
-            unsafe { tiles[n - 1](conv, memory, pixel, group) };
-            pixel += n;
+            unsafe { tiles[n - 1](conv, memory, pixel, group, ahead) };
         }
         group += groups;
     }
@@ -86,38 +104,5 @@ impl Tiles {
             }
         }
         [best.2, best.1]
-    }
-}
-
-/// Fetches the next block's weights, a slice before each tile of this block.
-struct Ahead {
-    next: usize,
-    end: usize,
-    slice: usize,
-}
-
-impl Ahead {
-    fn new(conv: &Conv, part: &Part, next_group: usize, groups: usize, rows: usize) -> Ahead {
-        let panel = conv.quads * GROUP * QUAD;
-        let next = match next_group < part.groups.end {
-            true => conv.weights + next_group * panel,
-            false => conv.next_weights,
-        };
-        let tiles = part.pixels.len().div_ceil(rows);
-        let bytes = groups * panel;
-        Ahead {
-            next,
-            end: next + bytes,
-            slice: bytes.div_ceil(tiles).next_multiple_of(LINE),
-        }
-    }
-
-    fn fetch(&mut self, memory: &Memory, set: &Tiles) {
-        let until = (self.next + self.slice).min(self.end);
-        while self.next < until {
-            // A prefetch may name any address.
-            (set.prefetch)(memory.blob.as_ptr().wrapping_add(self.next));
-            self.next += LINE;
-        }
     }
 }
