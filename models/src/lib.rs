@@ -11,6 +11,7 @@ pub mod align;
 #[cfg(feature = "build")]
 pub mod build;
 pub mod classifier;
+pub mod compile;
 pub mod embedding;
 pub mod facenet;
 pub mod image;
