@@ -5,12 +5,14 @@
 
 mod engine;
 mod tract;
+mod tract_op;
 
 use std::{fmt, fs, path::Path, sync::Arc};
 
 use facelatch_int8::{Engine, Plan, Runner};
 use ndarray::{Array4, ArrayD, ArrayView4, Axis};
 
+pub use self::tract_op::Int8Graph;
 use self::{
     engine::Int8,
     tract::{Float, Plain},

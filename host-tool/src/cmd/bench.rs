@@ -9,6 +9,7 @@ use std::{
 use facelatch_models::{
     align::align,
     classifier::{Classifier, TrainConfig},
+    compile::compile,
     image::resize_area,
     mtcnn::main_face,
     openset::{Gate, Roster},
@@ -21,7 +22,7 @@ use crate::{
     Error, Exit,
     cli::Global,
     demo_data,
-    embed::{Kind, Networks, detector_config, photo_bytes},
+    embed::{EMBEDDER, Kind, Networks, detector_config, photo_bytes},
     progress::Progress,
 };
 
@@ -33,10 +34,12 @@ const MIN_FACE_PX: f32 = 60.0;
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Medians on a 640 x 480 frame with one face, smallest face 60 pixels, one thread:
+Medians on a 640 x 480 frame with one face, smallest face 60 pixels:
   load_ms               all networks, from disk to ready
   detect_ms             faces in the frame
   embed_ms              crop and embedding of one face
+  embed_network_ms      the embedder's network alone, on a crop
+  plan_compile_ms       the embedder's plan from its ONNX file, which later starts do not do again
   frame_to_decision_ms  detect, crop, embed and judge against an enrolled person
   rss_mb                resident memory of this process with all networks loaded and run
 
@@ -55,8 +58,11 @@ struct Report {
     load_ms: f64,
     detect_ms: f64,
     embed_ms: f64,
+    embed_network_ms: f64,
+    plan_compile_ms: f64,
     frame_to_decision_ms: f64,
     rss_mb: f64,
+    isa: &'static str,
     threads: usize,
     runs: u32,
     frame: [u32; 2],
@@ -70,13 +76,19 @@ impl fmt::Display for Report {
         writeln!(f, "load               {:8.1} ms", self.load_ms)?;
         writeln!(f, "detect             {:8.1} ms", self.detect_ms)?;
         writeln!(f, "embed              {:8.1} ms", self.embed_ms)?;
+        writeln!(f, "  its network      {:8.1} ms", self.embed_network_ms)?;
+        writeln!(
+            f,
+            "  its plan         {:8.1} ms, once",
+            self.plan_compile_ms
+        )?;
         writeln!(f, "frame to decision  {:8.1} ms", self.frame_to_decision_ms)?;
         writeln!(f, "memory             {:8.1} MB", self.rss_mb)?;
         let [w, h] = self.frame;
         write!(
             f,
-            "medians of {} runs, {} thread, {w} x {h} frame with {} face, smallest face {} px, {}",
-            self.runs, self.threads, self.faces, self.min_face_px, self.space
+            "medians of {} runs, {} with {} thread(s), {w} x {h} frame with {} face, smallest face {} px, {}",
+            self.runs, self.isa, self.threads, self.faces, self.min_face_px, self.space
         )
     }
 }
@@ -116,7 +128,7 @@ fn in_frame(photo: &RgbImage) -> RgbImage {
 
 fn measure(zoo: &Zoo, frame: &RgbImage, runs: u32, path: &Path) -> Result<Report, Error> {
     let config = detector_config(MIN_FACE_PX);
-    let progress = Progress::new("measuring", u64::from(4 * runs), "runs");
+    let progress = Progress::new("measuring", u64::from(5 * runs), "runs");
     let mut networks = Networks::load(zoo, config)?;
     let faces = networks.detector.detect(frame)?;
     let Some(face) = main_face(&faces, frame).cloned() else {
@@ -132,6 +144,11 @@ fn measure(zoo: &Zoo, frame: &RgbImage, runs: u32, path: &Path) -> Result<Report
     let embed_ms = median(runs, &progress, || {
         let crop = align(frame, &face, networks.embedder.crop_spec());
         networks.embedder.embed(&crop)?;
+        Ok(())
+    })?;
+    let crop = align(frame, &face, networks.embedder.crop_spec());
+    let embed_network_ms = median(runs, &progress, || {
+        networks.embedder.embed_uncentred(&crop)?;
         Ok(())
     })?;
     let template = networks.embed(frame, &face, Kind::Template)?;
@@ -153,13 +170,22 @@ fn measure(zoo: &Zoo, frame: &RgbImage, runs: u32, path: &Path) -> Result<Report
     let space = networks.embedder.space().as_str().to_owned();
     drop(networks);
     let load_ms = median(runs, &progress, || Networks::load(zoo, config).map(drop))?;
+    let embedder = zoo.manifest().embedder(EMBEDDER)?;
+    let onnx = zoo.bytes(embedder)?;
+    let start = Instant::now();
+    compile(&embedder.name, onnx)?;
+    let plan_compile_ms = start.elapsed().as_secs_f64() * 1e3;
+    let engine = zoo.engine()?;
     Ok(Report {
         load_ms,
         detect_ms,
         embed_ms,
+        embed_network_ms,
+        plan_compile_ms,
         frame_to_decision_ms,
         rss_mb,
-        threads: 1,
+        isa: engine.isa().name(),
+        threads: engine.threads(),
         runs,
         frame: [FRAME.0, FRAME.1],
         min_face_px: MIN_FACE_PX,

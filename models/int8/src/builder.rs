@@ -269,13 +269,18 @@ impl Builder {
         Ok(())
     }
 
+    /// Takes memory for so many more bytes of weights at once.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.blob.reserve(bytes);
+    }
+
     /// Writes the plan; `source` is the SHA-256 of the file that the network came from.
     ///
     /// # Errors
     /// The first rule that the network breaks: what is written can be read.
     pub fn finish(self, source: [u8; 32]) -> Result<Vec<u8>, Error> {
         self.network.check()?;
-        let bytes = plan::write(&self.network, source, &self.blob);
+        let bytes = plan::write(&self.network, source, self.blob);
         plan::parse(&bytes)?;
         Ok(bytes)
     }

@@ -192,11 +192,11 @@ fn split(all: &[u8]) -> Result<Split, Error> {
     Ok((source, HEADER..table, blob..end))
 }
 
-/// The bytes of a plan file.
-pub(crate) fn write(network: &Network, source: [u8; 32], blob: &[u8]) -> Vec<u8> {
+/// The bytes of a plan file, in the blob's memory.
+pub(crate) fn write(network: &Network, source: [u8; 32], mut blob: Vec<u8>) -> Vec<u8> {
     // Into a growing vector nothing runs out of room, and the types have no maps or unsized parts.
     let table = postcard::to_allocvec(network).unwrap_or_default();
-    let mut bytes = Vec::with_capacity(HEADER + table.len() + 64 + blob.len());
+    let mut bytes = Vec::with_capacity(HEADER + table.len() + 64);
     bytes.extend(MAGIC);
     bytes.extend(FORMAT.to_le_bytes());
     bytes.extend([0; 4]);
@@ -205,10 +205,10 @@ pub(crate) fn write(network: &Network, source: [u8; 32], blob: &[u8]) -> Vec<u8>
     bytes.extend((blob.len() as u64).to_le_bytes());
     bytes.extend(&table);
     bytes.resize(bytes.len().next_multiple_of(64), 0);
-    bytes.extend(blob);
-    let crc = crc32fast::hash(&bytes[16..]);
-    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
-    bytes
+    blob.splice(0..0, bytes);
+    let crc = crc32fast::hash(&blob[16..]);
+    blob[12..16].copy_from_slice(&crc.to_le_bytes());
+    blob
 }
 
 /// A convolution's numbers, every one within the contract.

@@ -104,7 +104,7 @@ impl<'a> Weights<'a> {
         bias: Option<Dequantized<'a>>,
         input: Grid,
     ) -> Result<Weights<'a>, String> {
-        let &[cout, cin, kh, kw] = dims(weights.codes)?.as_slice() else {
+        let &[cout, cin, kh, kw] = dims(weights.codes, DataType::Int8)?.as_slice() else {
             return Err(node.refuse("weights that are not [out, in, h, w]"));
         };
         weights.symmetric(DataType::Int8)?;
@@ -125,6 +125,11 @@ impl<'a> Weights<'a> {
         })
     }
 
+    /// How many bytes [`Weights::append`] adds.
+    pub(super) fn len(&self) -> usize {
+        self.cout * self.cin * self.size[0] * self.size[1]
+    }
+
     /// The weights as the engine wants them, `[cout][kh][kw][cin]`, appended to `all`.
     pub(super) fn append(&self, all: &mut Vec<i8>) -> Result<(), String> {
         let codes = integers(self.codes, DataType::Int8)?;
@@ -133,14 +138,15 @@ impl<'a> Weights<'a> {
         all.reserve(codes.len());
         for filter in codes.chunks_exact(self.cin * taps) {
             for tap in 0..taps {
-                // The codes are of type i8.
-                all.extend(filter[tap..].iter().step_by(taps).map(|&w| w as i8));
+                let column = filter[tap..].iter().step_by(taps);
+                // What does not fit an i8 (only `int32_data` can hold it) is refused below.
+                all.extend(column.map(|&w| i8::try_from(w).unwrap_or(i8::MIN)));
             }
         }
         match all[start..].contains(&i8::MIN) {
             true => Err(self
                 .node
-                .refuse("a weight of -128, the least allowed is -127")),
+                .refuse("a weight of -128 or none, -127 to 127 are allowed")),
             false => Ok(()),
         }
     }

@@ -24,6 +24,14 @@ pub(super) fn emit(network: &Network<'_>) -> Result<Builder, String> {
         builder: Builder::new([side(h)?, side(w)?]),
         placed: HashMap::new(),
     };
+    let weights = network.layers.iter().map(|layer| match layer {
+        Layer::Conv { sum, .. } => sum.weights.len(),
+        Layer::MaxPool { .. } | Layer::AveragePool { .. } | Layer::Softmax(_) => 0,
+    });
+    // All in one piece from the start: growing would hold two copies at times. Channels that pad a group, biases and
+    // scales are the last sixteenth.
+    let weights: usize = weights.sum();
+    emitter.builder.reserve(weights + weights / 16);
     for step in steps(network) {
         match step {
             Step::Convs(convs) => emitter.convolve(&convs)?,

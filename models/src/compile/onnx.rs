@@ -184,63 +184,58 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Extents of an initializer, none of them 0.
-pub(super) fn dims(tensor: &TensorProto) -> Result<Vec<usize>, String> {
-    let extents = tensor
-        .dims
-        .iter()
-        .map(|&d| usize::try_from(d).ok().filter(|&d| d > 0));
-    let extents: Option<Vec<usize>> = extents.collect();
-    extents.ok_or_else(|| refuse(tensor, "has a shape that cannot be"))
+/// Extents of an initializer, none of them 0, that as many values as they say follow.
+pub(super) fn dims(tensor: &TensorProto, kind: DataType) -> Result<Vec<usize>, String> {
+    if tensor.data_type != kind as i32 {
+        let found = DataType::try_from(tensor.data_type);
+        let found = found.map_or("of an unknown type", |k| k.as_str_name());
+        let why = format!("is {found}, {} is expected", kind.as_str_name());
+        return Err(refuse(tensor, &why));
+    }
+    let extent = |&d: &i64| usize::try_from(d).ok().filter(|&d| d > 0);
+    let extents: Option<Vec<usize>> = tensor.dims.iter().map(extent).collect();
+    let Some(extents) = extents else {
+        return Err(refuse(tensor, "has a shape that cannot be"));
+    };
+    let width = match kind {
+        DataType::Int8 | DataType::Uint8 => 1,
+        _ => 4,
+    };
+    let found = match (tensor.raw_data.len(), kind) {
+        (0, DataType::Float) => tensor.float_data.len(),
+        (0, _) => tensor.int32_data.len(),
+        (bytes, _) if bytes.is_multiple_of(width) => bytes / width,
+        (_, _) => return Err(refuse(tensor, "is cut off")),
+    };
+    let expected = extents.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    match expected == Some(found) {
+        true => Ok(extents),
+        false => {
+            let why = format!("has {found} values, not as many as its shape says");
+            Err(refuse(tensor, &why))
+        }
+    }
 }
 
 /// An initializer of f32, flat.
 pub(super) fn floats(tensor: &TensorProto) -> Result<Vec<f32>, String> {
+    dims(tensor, DataType::Float)?;
     let float = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-    values(tensor, DataType::Float, 4, float, |t| &t.float_data)
+    Ok(match tensor.raw_data.as_slice() {
+        [] => tensor.float_data.clone(),
+        raw => raw.chunks_exact(4).map(float).collect(),
+    })
 }
 
 /// An initializer of i8, u8 or i32, flat.
 pub(super) fn integers(tensor: &TensorProto, kind: DataType) -> Result<Vec<i32>, String> {
-    let (width, read): (usize, fn(&[u8]) -> i32) = match kind {
-        DataType::Int8 => (1, |b| i32::from(i8::from_le_bytes([b[0]]))),
-        DataType::Uint8 => (1, |b| i32::from(b[0])),
-        _ => (4, |b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])),
-    };
-    values(tensor, kind, width, read, |t| &t.int32_data)
-}
-
-fn values<T: Clone>(
-    tensor: &TensorProto,
-    kind: DataType,
-    width: usize,
-    read: impl Fn(&[u8]) -> T,
-    typed: impl Fn(&TensorProto) -> &Vec<T>,
-) -> Result<Vec<T>, String> {
-    if tensor.data_type != kind as i32 {
-        let found =
-            DataType::try_from(tensor.data_type).map_or("of an unknown type", |k| k.as_str_name());
-        return Err(refuse(
-            tensor,
-            &format!("is {found}, {} is expected", kind.as_str_name()),
-        ));
-    }
-    let expected = dims(tensor)?
-        .iter()
-        .try_fold(1usize, |n, &d| n.checked_mul(d));
-    let raw = &tensor.raw_data;
-    let found = match raw.is_empty() {
-        true => typed(tensor).len(),
-        false if raw.len().is_multiple_of(width) => raw.len() / width,
-        false => return Err(refuse(tensor, "is cut off")),
-    };
-    if expected != Some(found) {
-        let why = format!("has {found} values, not as many as its shape says");
-        return Err(refuse(tensor, &why));
-    }
-    Ok(match raw.is_empty() {
-        true => typed(tensor).clone(),
-        false => raw.chunks_exact(width).map(read).collect(),
+    dims(tensor, kind)?;
+    let word = |b: &[u8]| i32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+    Ok(match (tensor.raw_data.as_slice(), kind) {
+        ([], _) => tensor.int32_data.clone(),
+        (raw, DataType::Int8) => raw.iter().map(|b| i32::from(b.cast_signed())).collect(),
+        (raw, DataType::Uint8) => raw.iter().map(|&b| i32::from(b)).collect(),
+        (raw, _) => raw.chunks_exact(4).map(word).collect(),
     })
 }
 
