@@ -171,7 +171,11 @@ impl<'a> Reader<'a> {
             .map_err(|error| Error::Bug(format!("manifest has no JSON form: {error}")))?;
         // The version stands for the code between the networks.
         let version = env!("CARGO_PKG_VERSION");
-        let recipe = format!("facelatch {version} networks {}", hex(&sha256(&manifest)));
+        let recipe = format!(
+            "facelatch {version} compiler {} networks {}",
+            models::compile::VERSION,
+            hex(&sha256(&manifest))
+        );
         Ok(Reader {
             zoo,
             cache,

@@ -27,6 +27,7 @@ fn data(path: &str) -> PathBuf {
 fn facelatch(folder: &Path, args: &[&str]) -> Ended {
     let zoo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/zoo");
     let output = Command::new(env!("CARGO_BIN_EXE_facelatch"))
+        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .args(args)
         .current_dir(folder)
         .env("FACELATCH_HOME", folder.join("home"))

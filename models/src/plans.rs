@@ -123,15 +123,15 @@ fn name(sha256: &str) -> String {
     format!("{sha256}-{FORMAT}-{}{SUFFIX}", compile::VERSION)
 }
 
-/// Never writes to a file under its own name: somebody may have mapped it.
+/// Never writes to a file under its own name, which somebody may have mapped, nor to one that another writes.
 fn write(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let writing = path.with_extension(format!("plan-{}", process::id()));
-    let written = fs::File::create(&writing).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&writing, path)
-    });
+    let mut file = fs::File::create_new(&writing)?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&writing, path));
     if written.is_err() {
         // What is left of a full disk's plan is in the way of the next try.
         let _ = fs::remove_file(&writing);

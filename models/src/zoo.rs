@@ -4,14 +4,15 @@
 //! beside the manifest, and only with the digest it states.
 
 use std::{
+    collections::HashMap,
     env,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
-use facelatch_int8::Engine;
+use facelatch_int8::{Engine, Plan};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -36,6 +37,8 @@ pub struct Zoo {
     manifest: Manifest,
     plans: PlanCache,
     engine: OnceLock<Arc<Engine>>,
+    /// Plans in use, by their files' digest: threads that load the same networks share them.
+    opened: Mutex<HashMap<String, Weak<Plan>>>,
 }
 
 impl Zoo {
@@ -82,6 +85,7 @@ impl Zoo {
             manifest: Manifest::parse(&text)?,
             plans: PlanCache::none(),
             engine: OnceLock::new(),
+            opened: Mutex::default(),
         })
     }
 
@@ -182,21 +186,36 @@ impl Zoo {
         Ok(bytes)
     }
 
-    /// From the kept plan, which stands for the file with the manifest's digest; else from that file.
     fn load(&self, network: &Network) -> Result<Net, Error> {
-        let (name, engine) = (&network.name, self.engine()?);
-        if let Some(plan) = self.plans.find(&network.sha256) {
-            return Net::from_plan(name, plan, engine);
+        let engine = self.engine()?;
+        let planned = self
+            .plan(network)
+            .and_then(|plan| Net::from_plan(&network.name, plan, engine));
+        match planned {
+            Err(refusal @ Error::Network { .. }) => {
+                Net::instead(&network.name, &self.bytes(network)?, &refusal)
+            }
+            other => other,
         }
-        let compiled = compile(name, self.bytes(network)?).and_then(|plan| {
-            let plan = self.plans.keep(&network.sha256, plan);
-            Net::from_plan(
-                name,
-                plan.map_err(|e| network.unusable(e.to_string()))?,
-                engine,
-            )
-        });
-        compiled.or_else(|refusal| Net::instead(name, &self.bytes(network)?, &refusal))
+    }
+
+    /// A plan in use, else the kept one, which stands for the file with the manifest's digest, else from that file.
+    fn plan(&self, network: &Network) -> Result<Arc<Plan>, Error> {
+        // A poisoned lock means a panic in the compiler: what is in the table was opened before.
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = opened.get(&network.sha256).and_then(Weak::upgrade) {
+            return Ok(plan);
+        }
+        let plan = match self.plans.find(&network.sha256) {
+            Some(plan) => plan,
+            None => {
+                let plan = compile(&network.name, self.bytes(network)?)?;
+                let kept = self.plans.keep(&network.sha256, plan);
+                kept.map_err(|e| network.unusable(e.to_string()))?
+            }
+        };
+        opened.insert(network.sha256.clone(), Arc::downgrade(&plan));
+        Ok(plan)
     }
 }
 

@@ -95,9 +95,15 @@ pub fn facelatch(home: &Path) -> Command {
     command
         .arg("--home")
         .arg(home)
+        .env("XDG_CACHE_HOME", cache())
         .current_dir(root())
         .stdin(Stdio::null());
     command
+}
+
+/// Where the programs' caches go in tests: plans of networks are compiled once for all of them.
+pub fn cache() -> PathBuf {
+    folder().with_file_name("tmp")
 }
 
 /// Runs a program to its end.

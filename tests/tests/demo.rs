@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use facelatch_tests::programs::{program, root, run};
+use facelatch_tests::programs::{cache, program, root, run};
 use serde_json::Value;
 
 #[test]
@@ -12,6 +12,7 @@ fn the_demo_ends_well_and_says_so_in_json() {
     let mut demo = std::process::Command::new(program("facelatch"));
     demo.args(["demo", "--json"]).current_dir(folder.path());
     demo.env("FACELATCH_ZOO", root().join("models/zoo"));
+    demo.env("XDG_CACHE_HOME", cache());
     let ended = run(&mut demo);
     assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
 

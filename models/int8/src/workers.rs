@@ -87,12 +87,15 @@ impl Workers {
 
     /// Does a job; returns when all workers have done their share.
     pub(crate) fn run(&self, job: &Arc<impl Job + 'static>) {
-        let _turn = lock(&self.turn);
-        if !self.threads.is_empty() {
-            let job: Arc<dyn Job> = job.clone();
-            lock(&self.shared.job).job = Some(job);
-            self.shared.rounds.announce();
+        if self.threads.is_empty() {
+            // Nobody to wait for: callers on several threads need no turns.
+            take_part(&Barrier::new(1), &**job, 0);
+            return;
         }
+        let _turn = lock(&self.turn);
+        let helped: Arc<dyn Job> = job.clone();
+        lock(&self.shared.job).job = Some(helped);
+        self.shared.rounds.announce();
         take_part(&self.shared.barrier, &**job, 0);
     }
 }
