@@ -10,6 +10,7 @@ use facelatch_models::{
     image,
     mtcnn::{DetectorConfig, main_face},
     net::{Int8Graph, Net},
+    plans::PlanCache,
     zoo::Zoo,
 };
 use ndarray::{Array4, ArrayD, s};
@@ -207,6 +208,36 @@ fn plans_are_the_same_every_time_and_name_their_source() {
         let source: String = plan.source().iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(source, listed.unwrap().sha256, "{name}");
     }
+}
+
+#[test]
+fn a_kept_plan_stands_for_its_file() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo");
+    let (copy, plans) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let files = ["mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet"].map(|n| format!("{n}-int8.onnx"));
+    for file in files.iter().map(String::as_str).chain(["manifest.toml"]) {
+        fs::copy(shipped.join(file), copy.path().join(file)).unwrap();
+    }
+    let load = || {
+        let zoo = Zoo::open(copy.path()).unwrap();
+        let zoo = zoo.with_plans(PlanCache::at(plans.path().to_owned()));
+        zoo.detector(DetectorConfig::default())
+    };
+    load().unwrap();
+    for file in &files {
+        fs::write(copy.path().join(file), "changed").unwrap();
+    }
+    load().unwrap();
+    // A damaged plan is made again, from the file, whose digest then counts.
+    for plan in fs::read_dir(plans.path()).unwrap() {
+        let plan = plan.unwrap().path();
+        let mut bytes = fs::read(&plan).unwrap();
+        bytes[100] ^= 1;
+        fs::remove_file(&plan).unwrap();
+        fs::write(&plan, bytes).unwrap();
+    }
+    let said = load().unwrap_err().to_string();
+    assert!(said.contains("SHA-256"), "{said}");
 }
 
 fn node<'a>(model: &'a mut ModelProto, operator: &str) -> &'a mut NodeProto {

@@ -269,6 +269,7 @@ fn int8_contract_computes_the_quantized_convolution() {
             .collect(),
         bias: int.bias.clone(),
         scale: int.bias_scales.iter().map(|s| s / grid.scale).collect(),
+        negative: Vec::new(),
         input_zero: 0,
         requantize: facelatch_int8::Requantize {
             zero: grid.zero,
