@@ -11,11 +11,9 @@ use image::{
 
 use crate::Error;
 
-mod halve;
 mod jpeg;
 mod resize;
 
-pub(crate) use halve::halve;
 pub use resize::{Region, Resizer, resize_area, resize_region};
 
 /// Largest photo we decode, in pixels (width x height).

@@ -265,7 +265,6 @@ impl Detector {
     /// P-Net over the pyramid.
     fn proposals(&mut self, photo: &RgbImage) -> Result<Vec<Candidate>, Error> {
         let mut all = Vec::new();
-        self.pictures.halve(photo);
         for (w, h) in pyramid(photo.dimensions(), &self.config) {
             let mut found = self.propose(photo, (w, h))?;
             nms::keep_best(&mut found, MOST[0]);
