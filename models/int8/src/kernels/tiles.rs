@@ -38,6 +38,17 @@ pub(super) struct Tiles {
 const FIXED: usize = 8 * 24;
 const PER_ACCUMULATOR: usize = 8 * 2;
 
+/// Repeats a block for I = 0, 1, ... below a constant. Literal indices keep arrays of vectors in registers, which a
+/// loop over them does not, once there are more than 16.
+macro_rules! each {
+    ($i:ident < $most:expr, $block:block) => { each!(@ $i $most, $block, 0 1 2 3 4 5 6 7 8 9 10 11) };
+    (@ $i:ident $most:expr, $block:block, $($n:literal)*) => {
+        $( if $n < $most { #[allow(non_upper_case_globals)] const $i: usize = $n; $block } )*
+    };
+}
+
+pub(super) use each;
+
 /// Covers the part.
 ///
 /// # Safety
