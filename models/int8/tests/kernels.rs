@@ -273,6 +273,30 @@ fn every_remainder_of_every_tile_agrees() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// More activations than a kernel takes at once, where it works through them in blocks.
+#[test]
+fn a_large_picture_agrees() {
+    let window = |pad| Window {
+        size: [3, 3],
+        strides: [1, 1],
+        pads: [pad; 4],
+    };
+    let case = Case {
+        size: [70, 61],
+        batch: 2,
+        middle: 48,
+        cout: 20,
+        windows: [window(1), window(0)],
+        zeros: [77, 5],
+        relu: true,
+        prelu: false,
+        extreme: false,
+        threads: 3,
+        seed: 11,
+    };
+    agree(&case).unwrap();
+}
+
 /// A residual block as FaceNet has them: branches beside each other, concatenated, added, pooled, in f32 at the end.
 #[test]
 fn a_residual_block_gives_the_same_everywhere() {
@@ -293,9 +317,8 @@ fn a_residual_block_gives_the_same_everywhere() {
         );
         for (name, engine) in (1..=4).flat_map(engines) {
             let found = output(&plan, &engine, [9, 11], 2, &pixels);
-            let bits = |v: &[Vec<f32>]| -> Vec<u32> {
-                v.iter().flatten().map(|x| x.to_bits()).collect()
-            };
+            let bits =
+                |v: &[Vec<f32>]| -> Vec<u32> { v.iter().flatten().map(|x| x.to_bits()).collect() };
             assert_eq!(bits(&found), bits(&expected), "{name}, seed {seed}");
         }
     }

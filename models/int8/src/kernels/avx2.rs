@@ -194,13 +194,15 @@ unsafe fn half_of<const M: usize>(
         let bias = conv.bias.as_ptr().add(group * GROUP + half * LANES);
         _mm256_loadu_si256(bias.cast())
     };
+    // An array of its own: one whose address is taken would live in memory, loop and all.
+    let mut sums = [zero; M];
     each!(i < M, {
         // Sums of pairs are n0 n1 n4 n5 n2 n3 n6 n7.
-        let sums = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(a0[i], a1[i]));
-        a0[i] = _mm256_add_epi32(sums, bias);
+        let pairs = _mm256_hadd_epi32(a0[i], a1[i]);
+        sums[i] = _mm256_add_epi32(_mm256_permute4x64_epi64::<0b11_01_10_00>(pairs), bias);
     });
     // Safety: passed on.
-    unsafe { finish::<M>(&a0, conv, memory, pixel, group, half) }
+    unsafe { finish::<M>(&sums, conv, memory, pixel, group, half) }
 }
 
 /// # Safety

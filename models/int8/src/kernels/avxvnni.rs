@@ -172,15 +172,25 @@ macro_rules! body {
             }
         }
 
-        // Safety: passed on.
-        unsafe {
-            finish::<$m>(&a0, $conv, $memory, $pixel, $group, 0);
-            finish::<$m>(&a1, $conv, $memory, $pixel, $group, 1);
-            if $n > 1 {
-                finish::<$m>(&a2, $conv, $memory, $pixel, $group + 1, 0);
-                finish::<$m>(&a3, $conv, $memory, $pixel, $group + 1, 1);
-            }
+        macro_rules! end {
+            ($acc:ident, $v:literal) => {
+                if $v < 2 * $n {
+                    // A copy: an array whose address is taken would live in memory, loop and all.
+                    let mut sums = [zero; $m];
+                    each!(i < $m, {
+                        sums[i] = $acc[i];
+                    });
+                    // Safety: passed on.
+                    unsafe {
+                        finish::<$m>(&sums, $conv, $memory, $pixel, $group + $v / 2, $v % 2)
+                    };
+                }
+            };
         }
+        end!(a0, 0);
+        end!(a1, 1);
+        end!(a2, 2);
+        end!(a3, 3);
     };
 }
 
