@@ -11,7 +11,7 @@ use core::arch::x86_64::*;
 
 use super::{
     Kernel, Memory, Part,
-    tiles::{self, Ahead, Tiles},
+    tiles::{self, Ahead, Tiles, each},
 };
 use crate::{
     Isa,
@@ -101,15 +101,6 @@ static TILES: Tiles = Tiles {
 unsafe fn convolve(conv: &Conv, part: &Part, memory: &Memory) {
     // Safety: passed on.
     unsafe { tiles::cover(conv, part, memory, &TILES) }
-}
-
-/// Repeats a block for I = 0, 1, ... below a constant. Literal indices keep arrays of vectors in registers, which a
-/// loop over them does not, once there are more than 16.
-macro_rules! each {
-    ($i:ident < $most:expr, $block:block) => { each!(@ $i $most, $block, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15) };
-    (@ $i:ident $most:expr, $block:block, $($n:literal)*) => {
-        $( if $n < $most { #[allow(non_upper_case_globals)] const $i: usize = $n; $block } )*
-    };
 }
 
 /// # Safety

@@ -21,7 +21,7 @@ use crate::{pack::LINE, resolve::Conv};
 pub(super) type Tile =
     unsafe fn(conv: &Conv, memory: &Memory, pixel: usize, group: usize, ahead: Ahead);
 
-/// Weights that a tile fetches into the second-level cache while it multiplies, where that pays: in a burst between
+/// Weights that a tile may fetch into the second-level cache while it multiplies, where that pays: in a burst between
 /// tiles the fetches would be waited for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ahead {
@@ -42,6 +42,17 @@ pub(super) struct Tiles {
 /// Per tile, beside the quads: loading biases, requantizing, storing. In 1/8 cycles, and per accumulator.
 const FIXED: usize = 8 * 24;
 const PER_ACCUMULATOR: usize = 8 * 2;
+
+/// Repeats a block for I = 0, 1, ... below a constant. Literal indices keep arrays of vectors in registers, which a
+/// loop over them does not, once there are more than 16.
+macro_rules! each {
+    ($i:ident < $most:expr, $block:block) => { each!(@ $i $most, $block, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15) };
+    (@ $i:ident $most:expr, $block:block, $($n:literal)*) => {
+        $( if $n < $most { #[allow(non_upper_case_globals)] const $i: usize = $n; $block } )*
+    };
+}
+
+pub(super) use each;
 
 /// Covers the part.
 ///
