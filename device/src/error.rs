@@ -124,6 +124,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Board(error) if error.is_operators() => 2,
+            Error::Models(facelatch_models::Error::Engine(_)) => 2,
             Error::Call(_)
             | Error::Config { .. }
             | Error::Link(_)

@@ -38,6 +38,7 @@ use std::{
 };
 
 use facelatch_boards::{Board, BoardFile, Camera, sim};
+use facelatch_models::plans::PlanCache;
 use facelatch_protocol::Text;
 
 use crate::{
@@ -101,7 +102,8 @@ impl Device {
         let gallery = Gallery::open(&data.join("gallery"), Running::gallery_limits(&config))?;
         let events = open_events(&data, &config, board.clock.unix_ms())?;
         let mut store = Store::open(&data.join("bundles"), config.link.max_bundle_bytes)?;
-        let mut loader = Loader::new(zoo, config.detector());
+        let plans = PlanCache::at(data.join("plans"));
+        let mut loader = Loader::new(zoo, config.detector(), plans)?;
         let prepared = loader.start(&mut store)?;
 
         let (inbox_sender, inbox) = channel();

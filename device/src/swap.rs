@@ -11,14 +11,19 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::mpsc::{Receiver, Sender, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, SyncSender, sync_channel},
+    },
 };
 
+use facelatch_int8::Engine;
 use facelatch_models::{
     align::Crop,
     classifier::Classifier,
     facenet::Embedder,
     mtcnn::{Detector, DetectorConfig},
+    plans::PlanCache,
     zoo::{MANIFEST, Zoo},
 };
 use facelatch_protocol::{
@@ -77,6 +82,9 @@ pub struct Loader {
     pub zoo: Option<PathBuf>,
     /// The detector's settings.
     pub detector: DetectorConfig,
+    plans: PlanCache,
+    /// What runs all networks of this process.
+    engine: Arc<Engine>,
     /// Digest of the manifest last loaded: a bundle with the same networks needs no loading.
     loaded: Option<[u8; 32]>,
 }
@@ -90,14 +98,22 @@ pub struct Swap {
 }
 
 impl Loader {
-    /// A loader that has loaded nothing yet.
-    #[must_use]
-    pub fn new(zoo: Option<PathBuf>, detector: DetectorConfig) -> Loader {
-        Loader {
+    /// A loader that has loaded nothing yet; `plans` belongs to it alone.
+    ///
+    /// # Errors
+    /// [`Error::Models`] if `FACELATCH_ISA` or `FACELATCH_THREADS` ask for what there is not.
+    pub fn new(
+        zoo: Option<PathBuf>,
+        detector: DetectorConfig,
+        plans: PlanCache,
+    ) -> Result<Loader, Error> {
+        Ok(Loader {
             zoo,
             detector,
+            plans,
+            engine: Engine::from_env().map_err(facelatch_models::Error::from)?,
             loaded: None,
-        }
+        })
     }
 
     /// What to start with: the active bundle, the previous one if that cannot be opened, else the installed networks.
@@ -156,7 +172,7 @@ impl Loader {
         };
         let before = self.loaded;
         let (networks, space) = match part(PartKind::Networks) {
-            Some(_) => self.load(&Zoo::open(&store.networks(id.digest)?)?)?,
+            Some(_) => self.load(Zoo::open(&store.networks(id.digest)?)?)?,
             None => self.installed()?,
         };
         let spaces = classifier.iter().map(|c| c.space.as_str().to_owned());
@@ -175,21 +191,30 @@ impl Loader {
     }
 
     fn installed(&mut self) -> Result<(Option<Networks>, String), Error> {
-        let zoo = match &self.zoo {
-            Some(dir) => Zoo::open(dir)?,
-            None => Zoo::find()?,
-        };
-        self.load(&zoo)
+        self.load(self.installed_zoo()?)
     }
 
-    fn load(&mut self, zoo: &Zoo) -> Result<(Option<Networks>, String), Error> {
+    fn installed_zoo(&self) -> Result<Zoo, Error> {
+        Ok(match &self.zoo {
+            Some(dir) => Zoo::open(dir)?,
+            None => Zoo::find()?,
+        })
+    }
+
+    fn load(&mut self, zoo: Zoo) -> Result<(Option<Networks>, String), Error> {
         use sha2::Digest as _;
         let path = zoo.dir().join(MANIFEST);
         let manifest = std::fs::read(&path).map_err(Error::storage("read", &path))?;
         let digest = sha2::Sha256::digest(manifest).into();
-        // The manifest holds the files' digests: what matches it is what was loaded.
-        for network in &zoo.manifest().network {
-            zoo.bytes(network)?;
+        let zoo = zoo
+            .with_plans(self.plans.clone())
+            .with_engine(Arc::clone(&self.engine));
+        // The manifest holds the files' digests: what matches it is what was loaded. At the start there is no time to
+        // read them all, nor need: they were good when they came, and a plan is as good as its file.
+        if self.loaded.is_some() {
+            for network in &zoo.manifest().network {
+                zoo.bytes(network)?;
+            }
         }
         let (space, _) = zoo.embedder_facts(EMBEDDER)?;
         let space = space.as_str().to_owned();
@@ -208,6 +233,11 @@ impl Loader {
         match loaded {
             Ok(Ok(networks)) => {
                 self.loaded = Some(digest);
+                // Plans of other networks go. What one has mapped stays mapped, and any can be made again.
+                let installed = self.installed_zoo().ok();
+                let zoos = installed.iter().chain([&zoo]);
+                let manifests: Vec<_> = zoos.map(Zoo::manifest).collect();
+                self.plans.retain(&manifests);
                 Ok((Some(networks), space))
             }
             Ok(Err(error)) => {

@@ -3,7 +3,7 @@
 use std::{env, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
-use facelatch_models::zoo::Zoo;
+use facelatch_models::{plans::PlanCache, zoo::Zoo};
 
 use crate::{
     Error, cmd,
@@ -103,14 +103,15 @@ impl Global {
         Home::new(&named.unwrap_or_else(|| PathBuf::from(DEFAULT_DIR)))
     }
 
-    /// The networks.
+    /// The networks; their plans are kept in the user's cache.
     ///
     /// # Errors
     /// As for [`Zoo::find`] and [`Zoo::open`].
     pub fn zoo(&self) -> Result<Zoo, Error> {
-        Ok(match &self.zoo {
+        let zoo = match &self.zoo {
             Some(dir) => Zoo::open(dir)?,
             None => Zoo::find()?,
-        })
+        };
+        Ok(zoo.with_plans(PlanCache::user()))
     }
 }

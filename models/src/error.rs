@@ -50,6 +50,9 @@ pub enum Error {
         /// Its value.
         found: String,
     },
+    /// The operator's: `FACELATCH_ISA` or `FACELATCH_THREADS` ask for what there is not.
+    #[error(transparent)]
+    Engine(#[from] facelatch_int8::Error),
     /// The operator's: training data that cannot be trained on.
     #[error("cannot train: {0}")]
     Training(String),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! photo bytes -> image -> mtcnn (Detector) -> [Face] -> align -> Crop -> facenet (Embedder) -> Embedding -> classifier
-//!                            \______________ net (tract) ______________/
+//!                            \______ net (int8 engine, else tract) _____/
 //! ```
 //!
 //! Policy (who may pass) and storage live in `device`; nothing here touches hardware or the network.
@@ -11,6 +11,7 @@ pub mod align;
 #[cfg(feature = "build")]
 pub mod build;
 pub mod classifier;
+pub mod compile;
 pub mod embedding;
 pub mod facenet;
 pub mod image;
@@ -18,6 +19,7 @@ pub mod manifest;
 pub mod mtcnn;
 pub mod net;
 pub mod openset;
+pub mod plans;
 pub mod zoo;
 
 mod error;

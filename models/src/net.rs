@@ -1,57 +1,41 @@
-//! One quantized network on its engine. THE SEAM: tract runs the file today, the int8 engine takes its place here.
+//! One quantized network: run by the int8 engine from its plan, or by tract in f32 if the compiler refuses it.
 //!
 //! A `Net` maps `[n, h, w, 3]` u8 RGB pixels to its outputs as f32; normalisation is inside the file. Callers are
 //! `mtcnn` and `facenet`; nothing above this file knows an engine.
 
-use std::{
-    collections::HashMap,
-    fmt, fs,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-    sync::Arc,
+mod engine;
+mod tract;
+
+use std::{fmt, fs, path::Path, sync::Arc};
+
+use facelatch_int8::{Engine, Plan, Runner};
+use ndarray::{Array4, ArrayD, ArrayView4, Axis};
+
+use self::{
+    engine::Int8,
+    tract::{Float, Plain},
 };
+use crate::{Error, compile::compile};
 
-use ndarray::{ArrayD, ArrayView3, ArrayView4, Axis};
-use tract_onnx::prelude::{
-    Datum, DatumExt as _, Framework, IntoRunnable as _, Symbol, TDim, Tensor, ToDim, TractResult,
-    TypedModel, TypedRunnableModel, tvec,
-};
-use tract_onnx::tract_core::internal::{DimLike as _, bail};
-use tract_onnx::tract_hir::infer::{Factoid, InferenceModel, InferenceModelExt};
-
-use crate::Error;
-
-/// Compiled plans kept, one a picture size. A device sees one pyramid, of 5 to 12 sizes; a folder of photos many.
-const PLANS: usize = 24;
+/// Picture sizes kept ready. A device sees one pyramid, of 5 to 12 sizes; a folder of photos many.
+const SIZES: usize = 24;
 
 /// A loaded network.
 pub struct Net {
     name: String,
-    /// Typed and simplified once; free heights and widths are still symbols.
-    model: TypedModel,
-    height: Extent,
-    width: Extent,
-    /// Most recently used last.
-    plans: Vec<Plan>,
+    by: By,
 }
 
-/// One axis of the input.
-#[derive(Debug, Clone, PartialEq)]
-enum Extent {
-    Fixed(usize),
-    Free(Symbol),
-}
-
-struct Plan {
-    size: [usize; 2],
-    runnable: Arc<TypedRunnableModel>,
+enum By {
+    Engine(Int8),
+    Tract(Box<Float>),
 }
 
 impl Net {
-    /// Loads an ONNX file.
+    /// Loads an ONNX file, with an engine of its own; [`crate::zoo::Zoo`] shares one and keeps plans.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::Network`] if the file is not a network we can run.
+    /// [`Error::Io`], or as for [`Net::from_onnx`].
     pub fn open(path: &Path) -> Result<Net, Error> {
         let bytes = fs::read(path).map_err(|source| Error::Io {
             path: path.to_owned(),
@@ -60,23 +44,52 @@ impl Net {
         Net::from_onnx(&path.display().to_string(), &bytes)
     }
 
-    /// Loads ONNX bytes; `name` appears in errors.
+    /// Loads ONNX bytes, with an engine of its own; `name` appears in errors. What the int8 compiler refuses runs in
+    /// f32, with a warning that says why.
     ///
     /// # Errors
-    /// As for [`Net::open`].
+    /// [`Error::Network`] if the file is not a network we can run, [`Error::Engine`] for settings that cannot be.
     pub fn from_onnx(name: &str, bytes: &[u8]) -> Result<Net, Error> {
-        let refuse = |why: String| Error::Network {
-            name: name.to_owned(),
-            why,
-        };
-        let (model, height, width) = contained(|| parse(bytes)).map_err(refuse)?;
+        let engine = Engine::from_env()?;
+        let planned = compile(name, bytes.to_vec()).and_then(|plan| {
+            let plan = Plan::from_bytes(&plan).map_err(|e| unusable(name, &e))?;
+            Net::from_plan(name, plan, &engine)
+        });
+        planned.or_else(|refusal| Net::instead(name, bytes, &refusal))
+    }
+
+    /// Puts a plan to use; `name` appears in errors.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if the plan does not work at its own picture size.
+    pub fn from_plan(name: &str, plan: Arc<Plan>, engine: &Arc<Engine>) -> Result<Net, Error> {
+        let net = Int8::new(plan, engine).map_err(|e| unusable(name, &e))?;
         Ok(Net {
             name: name.to_owned(),
-            model,
-            height,
-            width,
-            plans: Vec::new(),
+            by: By::Engine(net),
         })
+    }
+
+    /// Loads ONNX bytes to be run by tract, in f32.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if the file is not a network tract can run.
+    pub fn by_tract(name: &str, bytes: &[u8]) -> Result<Net, Error> {
+        let net = Float::new(bytes).map_err(|why| Error::Network {
+            name: name.to_owned(),
+            why,
+        })?;
+        Ok(Net {
+            name: name.to_owned(),
+            by: By::Tract(Box::new(net)),
+        })
+    }
+
+    /// By tract, because the compiler refused.
+    pub(crate) fn instead(name: &str, bytes: &[u8], refusal: &Error) -> Result<Net, Error> {
+        let net = Net::by_tract(name, bytes)?;
+        log::warn!("{refusal}; it runs in f32, slower and in more memory");
+        Ok(net)
     }
 
     /// The name errors carry.
@@ -85,92 +98,105 @@ impl Net {
         &self.name
     }
 
+    /// Whether the int8 engine runs it.
+    #[must_use]
+    pub fn is_int8(&self) -> bool {
+        matches!(self.by, By::Engine(_))
+    }
+
     /// Height and width of the input, `None` where any will do.
     #[must_use]
     pub fn input_size(&self) -> [Option<usize>; 2] {
-        [&self.height, &self.width].map(|extent| match extent {
-            Extent::Fixed(n) => Some(*n),
-            Extent::Free(_) => None,
-        })
+        match &self.by {
+            By::Engine(net) => net.input_size(),
+            By::Tract(net) => net.input_size(),
+        }
     }
 
-    /// Runs the network on `[n, h, w, 3]` u8 RGB pixels, `n` at least 1; outputs in the file's order, `n` first.
+    /// Most pictures of `size` (height, width) that [`Net::infer`] takes at once.
+    #[must_use]
+    pub fn batch(&self, size: [usize; 2]) -> usize {
+        match &self.by {
+            By::Engine(net) => net.batch(size),
+            By::Tract(_) => 1,
+        }
+    }
+
+    /// Runs the network on `n` pictures, `shape` `[n, h, w]`, 3 bytes a pixel, `n` at most [`Net::batch`]. The engine
+    /// allocates nothing here, but where a size is new.
+    ///
+    /// # Errors
+    /// [`Error::Inference`] if the shape is refused or the runtime fails.
+    pub fn infer(&mut self, pixels: &[u8], shape: [usize; 3]) -> Result<Outputs<'_>, Error> {
+        let [n, h, w] = shape;
+        let failed = |why: String| Error::Inference {
+            name: self.name.clone(),
+            why,
+        };
+        let batch = match &self.by {
+            By::Engine(net) => net.batch([h, w]),
+            By::Tract(_) => 1,
+        };
+        let bytes = [n, h, w]
+            .iter()
+            .try_fold(3usize, |all, &side| all.checked_mul(side));
+        if bytes != Some(pixels.len()) || pixels.is_empty() || n > batch {
+            return Err(failed(format!(
+                "{} bytes given for {n} pictures of {h} x {w}; 1 to {batch} fit",
+                pixels.len()
+            )));
+        }
+        match &mut self.by {
+            By::Engine(net) => match net.run(pixels, [h, w]) {
+                Ok(runner) => Ok(Outputs(Source::Runner(runner))),
+                Err(error) => Err(failed(error.to_string())),
+            },
+            By::Tract(net) => match net.run(pixels, [h, w]) {
+                Ok(plain) => Ok(Outputs(Source::Plain(plain))),
+                Err(why) => Err(failed(why)),
+            },
+        }
+    }
+
+    /// Runs the network on `[n, h, w, 3]` u8 RGB pixels, `n` at least 1. Outputs in the file's order: `[n, c]` where the
+    /// picture's size is fixed and one pixel comes out, else `[n, c, h, w]`.
     ///
     /// # Errors
     /// [`Error::Inference`] if the runtime refuses the shape or fails.
     pub fn run(&mut self, pixels: ArrayView4<'_, u8>) -> Result<Vec<ArrayD<f32>>, Error> {
-        // One at a time: tract takes twice as long an item in batches (measured on R- and O-Net).
-        let mut stacked: Vec<ArrayD<f32>> = Vec::new();
-        for picture in pixels.outer_iter() {
-            let outputs = self.run_one(picture)?;
-            if stacked.is_empty() {
-                stacked = outputs;
-                continue;
-            }
-            for (all, one) in stacked.iter_mut().zip(&outputs) {
-                all.append(Axis(0), one.view())
-                    .map_err(|e| self.failed(e.to_string()))?;
-            }
+        let (n, h, w, channels) = pixels.dim();
+        if channels != 3 || n == 0 {
+            let why = format!("{n} pictures of {channels} channels given, not 1 or more of 3");
+            return Err(self.failed(why));
         }
-        if stacked.is_empty() {
-            return Err(self.failed("no picture was given".to_owned()));
-        }
-        Ok(stacked)
-    }
-
-    /// Runs the network on one `[h, w, 3]` picture; outputs `[1, ...]`.
-    fn run_one(&mut self, picture: ArrayView3<'_, u8>) -> Result<Vec<ArrayD<f32>>, Error> {
-        let (h, w, channels) = picture.dim();
-        if channels != 3 {
-            return Err(self.failed(format!("{channels} channels given, 3 expected")));
-        }
-        let picture = picture.as_standard_layout();
+        let flat = self.input_size().iter().all(Option::is_some);
+        let batch = self.batch([h, w]);
+        let pixels = pixels.as_standard_layout();
         // A standard layout is one slice.
-        let bytes = picture.as_slice().unwrap_or_default();
-        contained(|| {
-            let input = Tensor::from_shape(&[1, h, w, 3], bytes)?;
-            let outputs = self.plan([h, w])?.run(tvec!(input.into()))?;
-            outputs
-                .iter()
-                .map(|o| Ok(o.to_plain_array_view::<f32>()?.to_owned()))
-                .collect::<TractResult<Vec<_>>>()
-        })
-        .map_err(|why| self.failed(why))
-    }
-
-    fn plan(&mut self, size: [usize; 2]) -> TractResult<Arc<TypedRunnableModel>> {
-        if let Some(at) = self.plans.iter().position(|p| p.size == size) {
-            self.plans[at..].rotate_left(1);
-        } else {
-            let runnable = self.compile(size)?;
-            if self.plans.len() == PLANS {
-                self.plans.remove(0);
-            }
-            self.plans.push(Plan { size, runnable });
-        }
-        // The one wanted was just put last.
-        Ok(Arc::clone(&self.plans[self.plans.len() - 1].runnable))
-    }
-
-    fn compile(&self, size: [usize; 2]) -> TractResult<Arc<TypedRunnableModel>> {
-        let mut bound: HashMap<Symbol, TDim> = HashMap::new();
-        for (extent, size) in [&self.height, &self.width].into_iter().zip(size) {
-            match extent {
-                Extent::Fixed(n) if *n == size => {}
-                Extent::Fixed(n) => {
-                    bail!("{size} pixels given along a side of {n}")
-                }
-                Extent::Free(symbol) => {
-                    bound.insert(symbol.clone(), size.to_dim());
+        let pixels = pixels.as_slice().unwrap_or_default();
+        let mut all: Vec<ArrayD<f32>> = Vec::new();
+        for pictures in pixels.chunks((batch * h * w * 3).max(1)) {
+            let images = pictures.len() / (h * w * 3).max(1);
+            let name = self.name.clone();
+            let outputs = self.infer(pictures, [images, h, w])?;
+            for (at, output) in outputs.iter().enumerate() {
+                let one = output.to_array(flat).ok_or_else(|| Error::Inference {
+                    name: name.clone(),
+                    why: "an output is not f32".to_owned(),
+                })?;
+                match all.get_mut(at) {
+                    None => all.push(one),
+                    Some(array) => {
+                        let appended = array.append(Axis(0), one.view());
+                        appended.map_err(|e| Error::Inference {
+                            name: name.clone(),
+                            why: e.to_string(),
+                        })?;
+                    }
                 }
             }
         }
-        let mut model = match bound.is_empty() {
-            true => self.model.clone(),
-            false => self.model.set_symbols(&bound)?,
-        };
-        model.optimize()?;
-        model.into_runnable()
+        Ok(all)
     }
 
     fn failed(&self, why: String) -> Error {
@@ -181,71 +207,109 @@ impl Net {
     }
 }
 
+/// What a run gave, until the next.
+#[derive(Debug, Clone, Copy)]
+pub struct Outputs<'a>(Source<'a>);
+
+#[derive(Debug, Clone, Copy)]
+enum Source<'a> {
+    Runner(&'a Runner),
+    Plain(&'a [Plain]),
+}
+
+impl<'a> Outputs<'a> {
+    /// All of them, in the file's order.
+    pub fn iter(self) -> impl Iterator<Item = Output<'a>> {
+        let (runner, plain) = match self.0 {
+            Source::Runner(runner) => (Some(runner), None),
+            Source::Plain(plain) => (None, Some(plain)),
+        };
+        let runner = runner.into_iter().flat_map(Runner::outputs);
+        let plain = plain.into_iter().flatten();
+        runner
+            .map(|o| Output(One::Engine(o)))
+            .chain(plain.map(|p| Output(One::Plain(p))))
+    }
+
+    /// The one at a place in the file's order.
+    #[must_use]
+    pub fn get(self, at: usize) -> Option<Output<'a>> {
+        self.iter().nth(at)
+    }
+}
+
+/// One output, `[n, h, w, channels]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Output<'a>(One<'a>);
+
+#[derive(Debug, Clone, Copy)]
+enum One<'a> {
+    Engine(facelatch_int8::Output<'a>),
+    Plain(&'a Plain),
+}
+
+impl<'a> Output<'a> {
+    /// Images, height, width, channels.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 4] {
+        match self.0 {
+            One::Engine(output) => output.shape(),
+            One::Plain(plain) => plain.shape,
+        }
+    }
+
+    /// The channels of one pixel; `None` outside the output.
+    #[must_use]
+    pub fn pixel(&self, image: usize, y: usize, x: usize) -> Option<&'a [f32]> {
+        match self.0 {
+            One::Engine(output) => output.pixel(image, y, x),
+            One::Plain(plain) => {
+                let [n, h, w, channels] = plain.shape;
+                let at = ((image * h + y) * w + x) * channels;
+                let inside = image < n && y < h && x < w;
+                inside
+                    .then(|| plain.values.get(at..at + channels))
+                    .flatten()
+            }
+        }
+    }
+
+    /// `[n, c, h, w]`; `[n, c]` if it is one pixel and `flat`.
+    fn to_array(self, flat: bool) -> Option<ArrayD<f32>> {
+        let [n, h, w, channels] = self.shape();
+        let mut array = Array4::zeros((n, channels, h, w));
+        for image in 0..n {
+            for y in 0..h {
+                for x in 0..w {
+                    for (c, &value) in self.pixel(image, y, x)?.iter().enumerate() {
+                        array[[image, c, y, x]] = value;
+                    }
+                }
+            }
+        }
+        Some(match (flat, h, w) {
+            (true, 1, 1) => array
+                .index_axis_move(Axis(3), 0)
+                .index_axis_move(Axis(2), 0)
+                .into_dyn(),
+            (_, _, _) => array.into_dyn(),
+        })
+    }
+}
+
+fn unusable(name: &str, error: &facelatch_int8::Error) -> Error {
+    Error::Network {
+        name: name.to_owned(),
+        why: error.to_string(),
+    }
+}
+
 impl fmt::Debug for Net {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Net")
             .field("name", &self.name)
             .field("input_size", &self.input_size())
-            .field("plans", &self.plans.len())
+            .field("int8", &self.is_int8())
             .finish_non_exhaustive()
-    }
-}
-
-fn parse(bytes: &[u8]) -> TractResult<(TypedModel, Extent, Extent)> {
-    let mut model: InferenceModel = tract_onnx::onnx().model_for_read(&mut &*bytes)?;
-    let [input] = model.input_outlets()? else {
-        bail!("it has {} inputs, not one", model.input_outlets()?.len());
-    };
-    let fact = model.outlet_fact(*input)?;
-    if fact.datum_type.concretize() != Some(u8::datum_type()) {
-        bail!("its input is not u8 pixels");
-    }
-    let shape: Vec<Option<TDim>> = fact.shape.dims().map(|d| d.concretize()).collect();
-    let [_, h, w, c] = shape.as_slice() else {
-        bail!("its input has {} axes, not [n, h, w, 3]", shape.len());
-    };
-    if c.as_ref().is_some_and(|c| *c != 3.to_dim()) {
-        bail!("its input has not 3 channels last");
-    }
-    let symbols = model.symbols.clone();
-    let extent = |dim: &Option<TDim>, name: &str| match dim.as_ref().map(TDim::to_usize) {
-        Some(Ok(n)) => Extent::Fixed(n),
-        Some(Err(_)) | None => Extent::Free(symbols.new_with_prefix(name)),
-    };
-    let (height, width) = (extent(h, "h"), extent(w, "w"));
-    let dim = |e: &Extent| match e {
-        Extent::Fixed(n) => n.to_dim(),
-        Extent::Free(symbol) => symbol.to_dim(),
-    };
-    let shape = [1.to_dim(), dim(&height), dim(&width), 3.to_dim()];
-    model.set_input_fact(0, u8::fact(shape).into())?;
-    Ok((model.into_typed()?.into_decluttered()?, height, width))
-}
-
-/// Runs tract and turns its failures into a line of text.
-///
-/// Caught panics included: tract indexes and asserts on what a file says (an output that no node makes, a weight
-/// of the wrong rank), and a damaged file must not take a door down. Nothing half-changed is kept: a `Net` is built
-/// only on success, and a plan is added only when compiled.
-fn contained<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(one_line(&format!("{error:#}"))),
-        Err(panic) => {
-            let said = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no message");
-            Err(format!("the runtime gave up on it: {}", one_line(said)))
-        }
-    }
-}
-
-fn one_line(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(300) {
-        Some((end, _)) => format!("{}...", &line[..end]),
-        None => line,
     }
 }

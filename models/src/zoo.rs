@@ -8,18 +8,22 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
 };
 
+use facelatch_int8::Engine;
 use sha2::{Digest, Sha256};
 
 use crate::{
     Error,
     align::CropSpec,
+    compile::compile,
     embedding::SpaceId,
     facenet::Embedder,
     manifest::{Manifest, Network, Role},
     mtcnn::{Detector, DetectorConfig},
     net::Net,
+    plans::PlanCache,
 };
 
 /// The manifest's file name.
@@ -30,6 +34,8 @@ pub const MANIFEST: &str = "manifest.toml";
 pub struct Zoo {
     dir: PathBuf,
     manifest: Manifest,
+    plans: PlanCache,
+    engine: OnceLock<Arc<Engine>>,
 }
 
 impl Zoo {
@@ -74,7 +80,39 @@ impl Zoo {
         Ok(Zoo {
             dir: dir.to_owned(),
             manifest: Manifest::parse(&text)?,
+            plans: PlanCache::none(),
+            engine: OnceLock::new(),
         })
+    }
+
+    /// Keeps compiled plans; without, they are made at every load.
+    #[must_use]
+    pub fn with_plans(self, plans: PlanCache) -> Zoo {
+        Zoo { plans, ..self }
+    }
+
+    /// Runs the networks on this engine.
+    #[must_use]
+    pub fn with_engine(self, engine: Arc<Engine>) -> Zoo {
+        Zoo {
+            engine: OnceLock::from(engine),
+            ..self
+        }
+    }
+
+    /// The engine that all networks of this zoo share; if none was given, the one that `FACELATCH_ISA` and
+    /// `FACELATCH_THREADS` ask for.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if they ask for what there is not.
+    pub fn engine(&self) -> Result<&Arc<Engine>, Error> {
+        match self.engine.get() {
+            Some(engine) => Ok(engine),
+            None => {
+                let engine = Engine::from_env()?;
+                Ok(self.engine.get_or_init(|| engine))
+            }
+        }
     }
 
     /// The folder.
@@ -144,17 +182,35 @@ impl Zoo {
         Ok(bytes)
     }
 
+    /// From the kept plan, which stands for the file with the manifest's digest; else from that file.
     fn load(&self, network: &Network) -> Result<Net, Error> {
-        Net::from_onnx(&network.name, &self.bytes(network)?)
+        let (name, engine) = (&network.name, self.engine()?);
+        if let Some(plan) = self.plans.find(&network.sha256) {
+            return Net::from_plan(name, plan, engine);
+        }
+        let compiled = compile(name, self.bytes(network)?).and_then(|plan| {
+            let plan = self.plans.keep(&network.sha256, plan);
+            Net::from_plan(
+                name,
+                plan.map_err(|e| network.unusable(e.to_string()))?,
+                engine,
+            )
+        });
+        compiled.or_else(|refusal| Net::instead(name, &self.bytes(network)?, &refusal))
     }
 }
 
 /// SHA-256 as lower-case hex.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
+    hex(&Sha256::digest(bytes))
+}
+
+/// Lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes
         .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
+        .fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
             // Writing to a String does not fail.
             let _ = write!(hex, "{byte:02x}");
             hex

@@ -104,7 +104,7 @@ fn pictures(n: usize) -> Vec<Pixels> {
 }
 
 fn run_by_tract(bytes: &[u8], picture: &Pixels) -> Vec<Vec<f32>> {
-    let mut net = Net::from_onnx("exported", bytes).unwrap();
+    let mut net = Net::by_tract("exported", bytes).unwrap();
     let pixels = ArrayView4::from_shape((1, 20, 18, 3), &picture.data).unwrap();
     net.run(pixels)
         .unwrap()

@@ -2,6 +2,7 @@
 
 mod build;
 mod centre;
+mod plan;
 mod quantize;
 
 use std::{
@@ -40,6 +41,8 @@ enum Verb {
         /// An ONNX file.
         file: PathBuf,
     },
+    /// Compile the networks that ship for the int8 engine.
+    Plan(plan::Args),
     /// Make the networks that ship again, from the pinned packages.
     Build(build::Args),
     /// Make an int8 network of a float one of your own.
@@ -193,6 +196,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     match &args.verb {
         Verb::List => list(global),
         Verb::Inspect { file } => inspect(global, file),
+        Verb::Plan(args) => plan::run(global, args),
         Verb::Build(args) => build::run(global, args),
         Verb::Quantize(args) => quantize::run(global, args),
         Verb::Centre(args) => centre::run(global, args),
