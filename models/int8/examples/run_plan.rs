@@ -29,6 +29,7 @@ Runs a plan and prints one line of JSON.
   --isa NAME        instruction set (default: $FACELATCH_ISA, else the best this processor has)
   --threads N       threads (default: $FACELATCH_THREADS, else 1)
   --digest          no times: what was computed, and its digest only
+  --isas            only print the instruction sets this processor has, best first
 
 In the output: macs are multiply-accumulates of one picture; load_ms is from opening the file to the first possible run;
 first_ms is that run, min_ms and median_ms are of the timed ones, all of one batch. The peak is the median of bursts of
@@ -39,6 +40,12 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     if arguments.iter().any(|a| a == "--help" || a == "-h") {
         println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    if arguments == ["--isas"] {
+        for isa in Isa::available() {
+            println!("{isa}");
+        }
         return ExitCode::SUCCESS;
     }
     let done = parse(&arguments)
