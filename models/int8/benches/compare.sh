@@ -12,7 +12,7 @@ target=${CARGO_TARGET_DIR:-target}
 venv=$target/compare-venv
 
 if [[ ! -x $venv/bin/pip ]]; then python3 -m venv "$venv"; fi
-"$venv/bin/pip" install --quiet --disable-pip-version-check onnxruntime==1.32.0 onnx==1.22.0 numpy >&2
+"$venv/bin/pip" install --quiet --disable-pip-version-check onnxruntime==1.32.0 onnx==1.23.2 numpy >&2
 cargo build --quiet --release --workspace --bins --examples >&2
 "$target/release/facelatch" models plan --out "$target/plans" >&2
 exec "$venv/bin/python" "$here/compare.py" --run-plan "$target/release/examples/run_plan" \

@@ -47,7 +47,8 @@ fn no_inner_loop_stores_on_the_stack() {
         "{}",
         String::from_utf8_lossy(&out.stderr)
     );
-    let functions = functions(&String::from_utf8_lossy(&out.stdout));
+    let listing = String::from_utf8_lossy(&out.stdout);
+    let functions = functions(&listing);
     let ours = functions
         .iter()
         .filter(|f| f.name.contains("facelatch_int8"));
