@@ -83,8 +83,15 @@ fn no_inner_loop_stores_on_the_stack() {
     }
     let spills: Vec<String> = loops
         .iter()
-        .filter(|l| !l.stores.is_empty())
-        .map(|l| format!("{} at {:x}: {}", l.function, l.at, l.stores.join("; ")))
+        .filter_map(|l| Some((l, l.stores.first()?)))
+        .map(|(l, first)| {
+            format!(
+                "{} at {:x}: {} of them, first {first}",
+                l.function,
+                l.at,
+                l.stores.len()
+            )
+        })
         .collect();
     assert!(
         spills.is_empty(),
@@ -229,24 +236,23 @@ fn frame_registers(code: &[Instruction]) -> BTreeSet<String> {
     frames
 }
 
+/// A call counts: it leaves no vector register as it was.
 fn stores_on_stack(instruction: &Instruction, frames: &BTreeSet<String>) -> bool {
-    let operands = instruction.operands;
-    if is_arm(instruction) {
-        let base = operands
-            .split_once('[')
-            .map(|(_, base)| base.split([',', ']']).next());
-        return instruction.mnemonic.starts_with("st")
-            && base
-                .flatten()
-                .is_some_and(|base| frames.contains(base.trim()));
-    }
-    if instruction.mnemonic.starts_with("push") || instruction.mnemonic.starts_with("call") {
+    let Instruction {
+        mnemonic, operands, ..
+    } = *instruction;
+    if mnemonic.starts_with("push") || mnemonic.starts_with("call") || mnemonic.starts_with("bl") {
         return true;
+    }
+    if is_arm(instruction) {
+        let base = operands.split_once('[').map_or("", |(_, base)| base);
+        let base = base.split([',', ']']).next().unwrap_or("");
+        return mnemonic.starts_with("st") && frames.contains(base.trim());
     }
     // AT&T: the destination is last. A comparison writes nothing.
     let writes = !["cmp", "test", "vptest", "prefetch", "j"]
         .iter()
-        .any(|no| instruction.mnemonic.starts_with(no));
+        .any(|no| mnemonic.starts_with(no));
     let base = operands.strip_suffix(')').and_then(|o| o.rsplit_once('('));
     writes && base.is_some_and(|(_, base)| frames.contains(base.split(',').next().unwrap_or("")))
 }
