@@ -16,8 +16,14 @@ mod scalar;
 mod task;
 mod tiles;
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 use memory::Memory;
 pub(crate) use task::Task;
@@ -65,6 +71,10 @@ pub(crate) struct Part {
 static ALL: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     avx512vnni::KERNEL,
+    #[cfg(target_arch = "aarch64")]
+    dotprod::KERNEL,
+    #[cfg(target_arch = "aarch64")]
+    neon::KERNEL,
     scalar::KERNEL,
 ];
 
