@@ -58,7 +58,9 @@ pub(super) unsafe fn finish<const M: usize>(
     unsafe {
         let scale = reals(conv.scale.as_ptr().add(channel));
         let Route { slot, channel: to } = *conv.routes.as_ptr().add(group);
-        let slots = (*conv.slots.as_ptr().add(slot as usize)).as_ptr().add(pixel);
+        let slots = (*conv.slots.as_ptr().add(slot as usize))
+            .as_ptr()
+            .add(pixel);
         let zero = vdupq_n_s16((conv.zero - 128) as i16);
         let low = vdupq_n_s8((conv.low - 128) as i8);
         let bytes = memory.bytes.as_ptr().add(to as usize);
@@ -87,7 +89,10 @@ pub(super) unsafe fn finish<const M: usize>(
                         vst1q_f32(at.add(4 * n), real[n]);
                     });
                 } else if let Some(residual) = &conv.residual {
-                    store(*slots.add(i), added(real, residual, memory, pixel + i, channel));
+                    store(
+                        *slots.add(i),
+                        added(real, residual, memory, pixel + i, channel),
+                    );
                 } else {
                     store(*slots.add(i), real);
                 }
@@ -95,7 +100,10 @@ pub(super) unsafe fn finish<const M: usize>(
         } else if let Some(residual) = &conv.residual {
             each!(i < M, {
                 let real = product(sums[i], |n, _| scale[n]);
-                store(*slots.add(i), added(real, residual, memory, pixel + i, channel));
+                store(
+                    *slots.add(i),
+                    added(real, residual, memory, pixel + i, channel),
+                );
             });
         } else {
             each!(i < M, {
@@ -143,19 +151,19 @@ unsafe fn added(
 ) -> [float32x4_t; 4] {
     // Safety: residuals are given for every pixel and lie in the arena.
     unsafe {
-    let at = *residual.pixels.as_ptr().add(pixel) as usize + channel;
-    let r = vld1q_s8(memory.bytes.as_ptr().add(at).cast());
-    let zero = vdupq_n_s8((residual.zero - 128) as i8);
-    let scale = vdupq_n_f32(residual.scale);
-    let near = vsubl_s8(vget_low_s8(r), vget_low_s8(zero));
-    let far = vsubl_high_s8(r, zero);
-    let sum = |real, r| vaddq_f32(real, vmulq_f32(vcvtq_f32_s32(r), scale));
-    [
-        sum(real[0], vmovl_s16(vget_low_s16(near))),
-        sum(real[1], vmovl_high_s16(near)),
-        sum(real[2], vmovl_s16(vget_low_s16(far))),
-        sum(real[3], vmovl_high_s16(far)),
-    ]
+        let at = *residual.pixels.as_ptr().add(pixel) as usize + channel;
+        let r = vld1q_s8(memory.bytes.as_ptr().add(at).cast());
+        let zero = vdupq_n_s8((residual.zero - 128) as i8);
+        let scale = vdupq_n_f32(residual.scale);
+        let near = vsubl_s8(vget_low_s8(r), vget_low_s8(zero));
+        let far = vsubl_high_s8(r, zero);
+        let sum = |real, r| vaddq_f32(real, vmulq_f32(vcvtq_f32_s32(r), scale));
+        [
+            sum(real[0], vmovl_s16(vget_low_s16(near))),
+            sum(real[1], vmovl_high_s16(near)),
+            sum(real[2], vmovl_s16(vget_low_s16(far))),
+            sum(real[3], vmovl_high_s16(far)),
+        ]
     }
 }
 

@@ -19,12 +19,7 @@ use super::{
     aarch64::{biases, finish, prefetch},
     tiles::{self, Tiles},
 };
-use crate::{
-    Isa,
-    network::GROUP,
-    pack::LINE,
-    resolve::Conv,
-};
+use crate::{Isa, network::GROUP, pack::LINE, resolve::Conv};
 
 pub(super) const KERNEL: Kernel = Kernel {
     isa: Isa::DotProd,
@@ -54,8 +49,20 @@ unsafe fn convolve(conv: &Conv, part: &Part, memory: &Memory) {
 macro_rules! sdot {
     ($x:ident[$j:literal], $a:ident, $b:ident) => {
         concat!(
-            "sdot {", stringify!($a), ":v}.4s, {w0:v}.16b, {", stringify!($x), ":v}.4b[", $j, "]\n",
-            "sdot {", stringify!($b), ":v}.4s, {w1:v}.16b, {", stringify!($x), ":v}.4b[", $j, "]\n",
+            "sdot {",
+            stringify!($a),
+            ":v}.4s, {w0:v}.16b, {",
+            stringify!($x),
+            ":v}.4b[",
+            $j,
+            "]\n",
+            "sdot {",
+            stringify!($b),
+            ":v}.4s, {w1:v}.16b, {",
+            stringify!($x),
+            ":v}.4b[",
+            $j,
+            "]\n",
         )
     };
 }

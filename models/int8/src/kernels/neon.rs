@@ -53,8 +53,8 @@ unsafe fn convolve(conv: &Conv, part: &Part, memory: &Memory) {
 macro_rules! multiply {
     ($op:literal, $w:literal, $x:literal, $low:literal $high:literal) => {
         concat!(
-            $op, " ", $low, ".8h, ", $w, ".8b, ", $x, ".8b\n",
-            $op, "2 ", $high, ".8h, ", $w, ".16b, ", $x, ".16b\n",
+            $op, " ", $low, ".8h, ", $w, ".8b, ", $x, ".8b\n", $op, "2 ", $high, ".8h, ", $w,
+            ".16b, ", $x, ".16b\n",
         )
     };
 }
@@ -83,7 +83,13 @@ macro_rules! one {
 /// Loads 8 channels' weights of two quads: of the first 4 into v24 and v25, of the others into v26 and v27.
 macro_rules! weights {
     ($first:literal, $second:literal) => {
-        concat!("ldp q25, q27, [{w}, ", $second, "]\nldp q24, q26, [{w}", $first, "\n")
+        concat!(
+            "ldp q25, q27, [{w}, ",
+            $second,
+            "]\nldp q24, q26, [{w}",
+            $first,
+            "\n"
+        )
     };
 }
 
