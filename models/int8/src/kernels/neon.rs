@@ -3,17 +3,18 @@
 //! ```text
 //! the 32 registers of the largest tile, 2 pixels x 16 channels
 //!
-//!     v0-v7    sums of pixel 0, 2 channels x 2 each      v16-v19    pixel 0: 4 quads, each in all lanes
-//!     v8-v15   sums of pixel 1                           v20-v23    pixel 1
-//!     v24-v27  weights: 4 channels of 2 quads, twice     v28-v31    products
+//!     v0-v7    sums of pixel 0, 2 channels x 2 each      v16, v17   pixel 0: 2 quads, each in all lanes
+//!     v8-v15   sums of pixel 1                           v18, v19   pixel 1
+//!     v20-v23  weights: 8 channels of 2 quads            v24-v31    products of 2 pixels x 8 channels
 //!
 //!     smull    products  = weights of one quad * activations of it          8 multiplications
 //!     smlal    products += weights of the next quad * activations of it     at most 2 x 127 x 128 < 2^15
 //!     sadalp   sums     += products, in pairs
 //! ```
 //!
-//! A step of 4 quads is 96 of these three and 13 other instructions. Cortex-A72 has one pipe that multiplies, so 2/3 of
-//! them are its limit. The loop is written in assembly, because `ld4r` needs four registers in a row.
+//! A step of 4 quads is 96 of these three and 15 other instructions. Cortex-A72 has one pipe that multiplies, so 2/3 of
+//! the 96 are its limit. The loop is written in assembly: `ld2r` needs registers in a row, and Cortex-A53 runs instructions
+//! in the order they are in, so that 8 independent products and early loads keep it from waiting.
 
 use core::arch::{aarch64::*, asm};
 use std::hint::black_box;
@@ -51,7 +52,7 @@ unsafe fn convolve(conv: &Conv, part: &Part, memory: &Memory) {
 
 /// Products of one vector of weights and one of activations, by an instruction that sets or adds.
 macro_rules! multiply {
-    ($op:literal, $w:literal, $x:literal, $low:literal $high:literal) => {
+    ($op:tt, $w:tt, $x:tt, $low:tt $high:tt) => {
         concat!(
             $op, " ", $low, ".8h, ", $w, ".8b, ", $x, ".8b\n", $op, "2 ", $high, ".8h, ", $w,
             ".16b, ", $x, ".16b\n",
@@ -59,44 +60,62 @@ macro_rules! multiply {
     };
 }
 
-/// 4 channels of two quads: weights `$v` and `$w`, activations `$x` and `$y`, sums `$a` and `$b`.
+/// Adds the products of 8 channels to their sums.
+macro_rules! sadalp {
+    ($($low:tt $high:tt $lower:tt $higher:tt, $a:tt $b:tt $c:tt $d:tt;)+) => {
+        concat!(
+            $( "sadalp ", $a, ".4s, ", $low, ".8h\nsadalp ", $b, ".4s, ", $high, ".8h\n", )+
+            $( "sadalp ", $c, ".4s, ", $lower, ".8h\nsadalp ", $d, ".4s, ", $higher, ".8h\n", )+
+        )
+    };
+}
+
+/// Multiplies 8 channels of two quads, then does what is given to fill the time until the products are there.
 macro_rules! two {
-    ($v:literal $w:literal, $($x:literal $y:literal, $low:literal $high:literal, $a:literal $b:literal;)+) => {
+    ($then:expr, $($x:tt $y:tt, $low:tt $high:tt $lower:tt $higher:tt;)+) => {
+        concat!(
+            $( multiply!("smull", "v20", $x, $low $high), )+
+            $( multiply!("smull", "v21", $x, $lower $higher), )+
+            $( multiply!("smlal", "v22", $y, $low $high), )+
+            $( multiply!("smlal", "v23", $y, $lower $higher), )+
+            $then,
+        )
+    };
+}
+
+/// Multiplies 8 channels of a last quad.
+macro_rules! one {
+    ($v:literal $w:literal, $($x:tt, $low:tt $high:tt $lower:tt $higher:tt;)+) => {
         concat!(
             $( multiply!("smull", $v, $x, $low $high), )+
-            $( multiply!("smlal", $w, $y, $low $high), )+
-            $( "sadalp ", $a, ".4s, ", $low, ".8h\nsadalp ", $b, ".4s, ", $high, ".8h\n", )+
+            $( multiply!("smull", $w, $x, $lower $higher), )+
         )
     };
 }
 
-/// As [`two`] for a last quad.
-macro_rules! one {
-    ($w:literal, $($x:literal, $low:literal $high:literal, $a:literal $b:literal;)+) => {
-        concat!(
-            $( multiply!("smull", $w, $x, $low $high), )+
-            $( "sadalp ", $a, ".4s, ", $low, ".8h\nsadalp ", $b, ".4s, ", $high, ".8h\n", )+
-        )
-    };
-}
-
-/// Loads 8 channels' weights of two quads: of the first 4 into v24 and v25, of the others into v26 and v27.
+/// Loads 8 channels' weights of two quads.
 macro_rules! weights {
     ($first:literal, $second:literal) => {
         concat!(
-            "ldp q25, q27, [{w}, ",
+            "ldp q22, q23, [{w}, ",
             $second,
-            "]\nldp q24, q26, [{w}",
+            "]\nldp q20, q21, [{w}",
             $first,
             "\n"
         )
     };
 }
 
+/// Loads two quads of activations of every pixel, each into all lanes.
+macro_rules! activations {
+    ($($x:tt $y:tt $at:ident;)+) => {
+        concat!( $( "ld2r {{", $x, ".4s, ", $y, ".4s}}, [{", stringify!($at), "}], #8\n", )+ )
+    };
+}
+
 macro_rules! tile {
     ($name:ident, $pixels:literal, $(
-        $i:literal at $p:ident $q:ident,
-        $x0:tt $x1:tt $x2:tt $x3:tt, $low:tt $high:tt,
+        $i:literal at $p:ident $q:ident, $x:tt $y:tt, $low:tt $high:tt $lower:tt $higher:tt,
         $a:tt $b:tt $c:tt $d:tt $e:tt $f:tt $g:tt $h:tt;
     )+) => {
         /// # Safety
@@ -107,7 +126,7 @@ macro_rules! tile {
             unsafe {
                 let zero = vdupq_n_s32(0);
                 let bias = biases(conv, group);
-                let start: [[int32x4_t; 2]; 4] = bias.map(|b| [vzip1q_s32(b, zero), vzip2q_s32(b, zero)]);
+                let start = bias.map(|b| [vzip1q_s32(b, zero), vzip2q_s32(b, zero)]);
                 let mut sums = [start; $pixels];
                 let origins = conv.origins.as_ptr().add(pixel);
                 let bytes = memory.bytes.as_ptr().cast_const();
@@ -120,32 +139,31 @@ macro_rules! tile {
                     "lsr {steps:w}, {steps:w}, #2",
                     "cbz {steps:w}, 4f",
                     "3:",
-                    $( concat!(
-                        "ld4r {{", $x0, ".4s, ", $x1, ".4s, ", $x2, ".4s, ", $x3, ".4s}}, [{", stringify!($q), "}], #16"
-                    ), )+
-                    weights!(", #128]", "#192"),
-                    two!("v24" "v25", $($x2 $x3, $low $high, $a $b;)+),
-                    two!("v26" "v27", $($x2 $x3, $low $high, $c $d;)+),
-                    weights!(", #160]", "#224"),
-                    two!("v24" "v25", $($x2 $x3, $low $high, $e $f;)+),
-                    two!("v26" "v27", $($x2 $x3, $low $high, $g $h;)+),
-                    weights!(", #32]", "#96"),
-                    two!("v24" "v25", $($x0 $x1, $low $high, $e $f;)+),
-                    two!("v26" "v27", $($x0 $x1, $low $high, $g $h;)+),
-                    weights!("], #256", "#64"),
-                    two!("v24" "v25", $($x0 $x1, $low $high, $a $b;)+),
-                    two!("v26" "v27", $($x0 $x1, $low $high, $c $d;)+),
+                    activations!($($x $y $q;)+),
+                    weights!("]", "#64"),
+                    two!(weights!(", #32]", "#96"), $($x $y, $low $high $lower $higher;)+),
+                    sadalp!($($low $high $lower $higher, $a $b $c $d;)+),
+                    two!(
+                        concat!(activations!($($x $y $q;)+), weights!(", #128]", "#192")),
+                        $($x $y, $low $high $lower $higher;)+
+                    ),
+                    sadalp!($($low $high $lower $higher, $e $f $g $h;)+),
+                    two!(weights!(", #160]", "#224"), $($x $y, $low $high $lower $higher;)+),
+                    sadalp!($($low $high $lower $higher, $a $b $c $d;)+),
+                    two!("add {w}, {w}, #256\n", $($x $y, $low $high $lower $higher;)+),
+                    sadalp!($($low $high $lower $higher, $e $f $g $h;)+),
                     "subs {steps:w}, {steps:w}, #1",
                     "b.ne 3b",
                     "4:",
                     "cbz {rest:w}, 6f",
                     "5:",
-                    $( concat!("ld1r {{", $x0, ".4s}}, [{", stringify!($q), "}], #4"), )+
-                    weights!("], #64", "#32"),
-                    one!("v24", $($x0, $low $high, $a $b;)+),
-                    one!("v26", $($x0, $low $high, $c $d;)+),
-                    one!("v25", $($x0, $low $high, $e $f;)+),
-                    one!("v27", $($x0, $low $high, $g $h;)+),
+                    $( concat!("ld1r {{", $x, ".4s}}, [{", stringify!($q), "}], #4"), )+
+                    "ldp q22, q23, [{w}, #32]",
+                    "ldp q20, q21, [{w}], #64",
+                    one!("v20" "v21", $($x, $low $high $lower $higher;)+),
+                    sadalp!($($low $high $lower $higher, $a $b $c $d;)+),
+                    one!("v22" "v23", $($x, $low $high $lower $higher;)+),
+                    sadalp!($($low $high $lower $higher, $e $f $g $h;)+),
                     "subs {rest:w}, {rest:w}, #1",
                     "b.ne 5b",
                     "6:",
@@ -186,12 +204,12 @@ macro_rules! tile {
 
 tile!(
     tile1, 1,
-    0 at p0 q0, "v16" "v17" "v18" "v19", "v28" "v29", "v0" "v1" "v2" "v3" "v4" "v5" "v6" "v7";
+    0 at p0 q0, "v16" "v17", "v24" "v25" "v26" "v27", "v0" "v1" "v2" "v3" "v4" "v5" "v6" "v7";
 );
 tile!(
     tile2, 2,
-    0 at p0 q0, "v16" "v17" "v18" "v19", "v28" "v29", "v0" "v1" "v2" "v3" "v4" "v5" "v6" "v7";
-    1 at p1 q1, "v20" "v21" "v22" "v23", "v30" "v31", "v8" "v9" "v10" "v11" "v12" "v13" "v14" "v15";
+    0 at p0 q0, "v16" "v17", "v24" "v25" "v26" "v27", "v0" "v1" "v2" "v3" "v4" "v5" "v6" "v7";
+    1 at p1 q1, "v18" "v19", "v28" "v29" "v30" "v31", "v8" "v9" "v10" "v11" "v12" "v13" "v14" "v15";
 );
 
 /// # Safety
