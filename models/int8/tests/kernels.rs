@@ -232,8 +232,16 @@ fn agree(case: &Case) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// As many cases as `PROPTEST_CASES` says, for machines that are emulated.
+fn cases() -> ProptestConfig {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default(),
+        None => ProptestConfig::with_cases(if cfg!(debug_assertions) { 20 } else { 300 }),
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 20 } else { 300 }))]
+    #![proptest_config(cases())]
 
     #[test]
     fn all_kernels_agree_with_the_definition(case in case()) {

@@ -113,10 +113,12 @@ unsafe fn tile<const M: usize, const N: usize>(
     group: usize,
     Ahead {
         from: mut ahead,
-        all,
+        lines,
     }: Ahead,
 ) {
     let panel = conv.quads * LINE;
+    // Lines for every four quads, of which the tile reads 4 N.
+    let fetches = if lines > N * conv.quads / 4 { 4 * N } else { N };
     let zero = _mm512_setzero_si512();
     let (mut a0, mut a1, mut a2, mut a3) = ([zero; M], [zero; M], [zero; M], [zero; M]);
     macro_rules! start {
@@ -193,8 +195,7 @@ unsafe fn tile<const M: usize, const N: usize>(
         let quads = run.quads as usize;
         let mut k = 0;
         while k + 4 <= quads {
-            let lines = if all { 4 * N } else { N };
-            for _ in 0..lines {
+            for _ in 0..fetches {
                 // A prefetch may name any address.
                 _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
                 ahead = ahead.wrapping_add(LINE);

@@ -27,8 +27,8 @@ pub(super) type Tile =
 pub(super) struct Ahead {
     /// Any address: nothing is read.
     pub(super) from: *const u8,
-    /// As many lines as the tile itself reads; else a quarter of them.
-    pub(super) all: bool,
+    /// As many as the tile itself reads, or a quarter of them, or none.
+    pub(super) lines: usize,
 }
 
 /// The tiles an instruction set has.
@@ -70,18 +70,18 @@ pub(super) unsafe fn cover(conv: &Conv, part: &Part, memory: &Memory, set: &Tile
             true => line_up(group + groups),
             false => conv.next_weights,
         };
-        // Few tiles: the first fetches all of the next block. Many: four of them share it, the rest fetch what is there.
-        let all = part.pixels.len() < 4 * rows;
-        let share = groups * conv.quads * LINE / 4;
+        // Few tiles: the first fetches all of the next block. Many: four of them share it, the rest fetch nothing.
+        let lines = groups * conv.quads;
+        let few = part.pixels.len() < 4 * rows;
         for (at, pixel) in part.pixels.clone().step_by(rows).enumerate() {
-            let from = match (all, at) {
-                (true, 0) => next,
-                (false, 0..4) => next + at * share,
-                (_, _) => line_up(group),
+            let (from, lines) = match (few, at) {
+                (true, 0) => (next, lines),
+                (false, 0..4) => (next + at * (lines / 4) * LINE, lines / 4),
+                (_, _) => (line_up(group), 0),
             };
             let ahead = Ahead {
                 from: memory.blob.as_ptr().cast_const().wrapping_add(from),
-                all,
+                lines,
             };
             let n = rows.min(part.pixels.end - pixel);
             // Safety: passed on; the tile covers `n` pixels and `groups` groups, all within the part.
