@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The same bits on ARM: cross-builds the crate, runs its kernel tests on an emulated Cortex-A72 (Raspberry Pi 4) and
 # Cortex-A76 (Raspberry Pi 5), then every plan on every instruction set there and here, and compares the digests.
-# Prints a table; exit code 1 if
-# any digest differs or an inner loop of the ARM build stores on the stack. As root on Debian it installs what it needs.
+# Prints a table; exit code 1 if any digest differs or an inner loop of the ARM build stores on the stack. As root on
+# Debian it installs what it needs.
 #
 #   emulate.sh [--plans FOLDER] [--pictures FILE]
 #
@@ -43,7 +43,8 @@ declare -A expected=([cortex-a72]=neon [cortex-a76]=dotprod)
 for cpu in cortex-a72 cortex-a76; do
     say "kernel tests on $cpu"
     arm_cargo test --test kernels
-    if [[ $(qemu-aarch64-static -cpu $cpu "$arm_run_plan" --isas | head -n 1) != "${expected[$cpu]}" ]]; then
+    isas=$(qemu-aarch64-static -cpu $cpu "$arm_run_plan" --isas)
+    if [[ ${isas%%$'\n'*} != "${expected[$cpu]}" ]]; then
         say "$cpu: ${expected[$cpu]} is not the best instruction set it finds"
         exit 1
     fi

@@ -49,9 +49,10 @@ fn no_inner_loop_stores_on_the_stack() {
     );
     let listing = String::from_utf8_lossy(&out.stdout);
     let functions = functions(&listing);
+    // The scalar kernel has no tiles: what it multiplies with is the compiler's affair.
     let ours = functions
         .iter()
-        .filter(|f| f.name.contains("facelatch_int8"));
+        .filter(|f| f.name.contains("facelatch_int8") && !f.name.contains("::scalar::"));
     let loops: Vec<Loop> = ours.flat_map(hot_loops).collect();
 
     println!(
