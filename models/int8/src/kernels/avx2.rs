@@ -225,9 +225,9 @@ unsafe fn peak(rounds: u32) -> u64 {
     let mut acc = [_mm256_set1_epi32(std::hint::black_box(3)); CHAINS];
     for _ in 0..rounds {
         // A product of the accumulator itself, so that it cannot be taken out of the loop.
-        each!(i < CHAINS, {
-            acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(acc[i], w));
-        });
+        for acc in &mut acc {
+            *acc = _mm256_add_epi32(*acc, _mm256_madd_epi16(*acc, w));
+        }
     }
     std::hint::black_box(acc);
     u64::from(rounds) * (CHAINS * LANES * 2) as u64

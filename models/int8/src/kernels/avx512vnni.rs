@@ -38,6 +38,7 @@ fn supported() -> bool {
 }
 
 static TILES: Tiles = Tiles {
+    // More pixels need more pointers than there are registers.
     tiles: [
         &[
             tile::<1, 1>,
@@ -49,13 +50,6 @@ static TILES: Tiles = Tiles {
             tile::<7, 1>,
             tile::<8, 1>,
             tile::<9, 1>,
-            tile::<10, 1>,
-            tile::<11, 1>,
-            tile::<12, 1>,
-            tile::<13, 1>,
-            tile::<14, 1>,
-            tile::<15, 1>,
-            tile::<16, 1>,
         ],
         &[
             tile::<1, 2>,
@@ -66,11 +60,6 @@ static TILES: Tiles = Tiles {
             tile::<6, 2>,
             tile::<7, 2>,
             tile::<8, 2>,
-            tile::<9, 2>,
-            tile::<10, 2>,
-            tile::<11, 2>,
-            tile::<12, 2>,
-            tile::<13, 2>,
         ],
         &[
             tile::<1, 3>,
@@ -81,7 +70,6 @@ static TILES: Tiles = Tiles {
             tile::<6, 3>,
             tile::<7, 3>,
             tile::<8, 3>,
-            tile::<9, 3>,
         ],
         &[
             tile::<1, 4>,

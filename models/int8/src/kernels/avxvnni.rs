@@ -89,9 +89,9 @@ macro_rules! encoding {
                 let w = _mm256_set1_epi8(std::hint::black_box(1));
                 let mut acc = [_mm256_setzero_si256(); CHAINS];
                 for _ in 0..rounds {
-                    each!(i < CHAINS, {
-                        acc[i] = $dot(acc[i], x, w);
-                    });
+                    for acc in &mut acc {
+                        *acc = $dot(*acc, x, w);
+                    }
                 }
                 std::hint::black_box(acc);
                 u64::from(rounds) * (CHAINS * LANES * QUAD) as u64
