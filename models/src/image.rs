@@ -14,7 +14,7 @@ use crate::Error;
 mod jpeg;
 mod resize;
 
-pub use resize::{Region, resize_area, resize_region};
+pub use resize::{Region, Resizer, resize_area, resize_region};
 
 /// Largest photo we decode, in pixels (width x height).
 pub const MAX_PHOTO_PX: u64 = 64_000_000;

@@ -10,19 +10,21 @@
 //! whether it is good enough, is decided by the callers.
 
 use image::RgbImage;
-use ndarray::{ArrayD, ArrayView4, Axis, Ix2, Ix4};
+use ndarray::{ArrayD, ArrayView4, Axis, Ix2, Ix4, ShapeError};
 
 use crate::{
     Error,
-    image::{Rect, resize_area, resize_region},
+    image::{Rect, Region, resize_area},
     net::Net,
 };
 
 mod candidate;
 mod nms;
+mod pictures;
 
 use candidate::Candidate;
 use nms::{Overlap, Scored, suppress};
+use pictures::Pictures;
 
 /// P-Net looks at this many pixels ...
 const CELL_PX: f64 = 12.0;
@@ -30,6 +32,8 @@ const CELL_PX: f64 = 12.0;
 const STRIDE_PX: f64 = 2.0;
 /// R-Net's and O-Net's input sides.
 const CROP_PX: [u32; 2] = [24, 48];
+/// Most crops R-Net and O-Net are shown at once.
+const BATCH: [usize; 2] = [32, 16];
 /// Most proposals kept a pyramid level, then sent to R-Net, then to O-Net, best scores first. A photo of a crowd has
 /// some hundreds; a picture made to hold many more cannot stop the door for longer than these take.
 const MOST: [usize; 3] = [2000, 1000, 200];
@@ -149,6 +153,7 @@ pub struct Detector {
     p: Net,
     r: Net,
     o: Net,
+    pictures: Pictures,
 }
 
 impl Detector {
@@ -158,7 +163,13 @@ impl Detector {
     /// [`Error::Setting`], or [`Error::Network`] naming the network that does not fit.
     pub fn new(p: Net, r: Net, o: Net, config: DetectorConfig) -> Result<Detector, Error> {
         config.check()?;
-        let mut detector = Detector { config, p, r, o };
+        let mut detector = Detector {
+            config,
+            p,
+            r,
+            o,
+            pictures: Pictures::default(),
+        };
         let unusable = |e: Error| match e {
             Error::Inference { name, why } => Error::Network {
                 name,
@@ -166,9 +177,11 @@ impl Detector {
             },
             other => other,
         };
-        detector.propose(&RgbImage::new(12, 12)).map_err(unusable)?;
-        detector.refine(&RgbImage::new(24, 24)).map_err(unusable)?;
-        detector.finish(&RgbImage::new(48, 48)).map_err(unusable)?;
+        let black = RgbImage::new(48, 48);
+        let whole = [Region::whole(&black)];
+        detector.propose(&black, (12, 12)).map_err(unusable)?;
+        detector.refine(&black, &whole).map_err(unusable)?;
+        detector.finish(&black, &whole).map_err(unusable)?;
         Ok(detector)
     }
 
@@ -220,14 +233,10 @@ impl Detector {
         proposals = suppress(proposals, 0.7, Overlap::Union);
         proposals.truncate(MOST[1]);
 
+        let regions = regions(&proposals, photo);
+        let said = self.refine(photo, &regions)?;
         let mut refined = Vec::new();
-        for proposal in &proposals {
-            let square = proposal.calibrated().square();
-            let Some(region) = square.region(photo) else {
-                continue;
-            };
-            let crop = resize_region(photo, region, CROP_PX[0], CROP_PX[0]);
-            let (score, offsets) = self.refine(&crop)?;
+        for (region, (score, offsets)) in regions.into_iter().zip(said) {
             if score > r_threshold {
                 refined.push(Candidate::in_region(region, score, offsets));
             }
@@ -235,14 +244,10 @@ impl Detector {
         refined = suppress(refined, 0.7, Overlap::Union);
         refined.truncate(MOST[2]);
 
+        let regions = self::regions(&refined, photo);
+        let said = self.finish(photo, &regions)?;
         let mut faces = Vec::new();
-        for candidate in &refined {
-            let square = candidate.calibrated().square();
-            let Some(region) = square.region(photo) else {
-                continue;
-            };
-            let crop = resize_region(photo, region, CROP_PX[1], CROP_PX[1]);
-            let (score, offsets, points) = self.finish(&crop)?;
+        for (region, (score, offsets, points)) in regions.into_iter().zip(said) {
             if score > o_threshold {
                 let face = Candidate::in_region(region, score, offsets);
                 faces.push(Face {
@@ -261,8 +266,7 @@ impl Detector {
     fn proposals(&mut self, photo: &RgbImage) -> Result<Vec<Candidate>, Error> {
         let mut all = Vec::new();
         for (w, h) in pyramid(photo.dimensions(), &self.config) {
-            let level = resize_area(photo, w, h);
-            let mut found = self.propose(&level)?;
+            let mut found = self.propose(photo, (w, h))?;
             nms::keep_best(&mut found, MOST[0]);
             found = suppress(found, 0.5, Overlap::Union);
             let sx = photo.width() as f32 / w as f32;
@@ -273,8 +277,9 @@ impl Detector {
     }
 
     /// Cells of one pyramid level that may hold a face.
-    fn propose(&mut self, level: &RgbImage) -> Result<Vec<Candidate>, Error> {
+    fn propose(&mut self, photo: &RgbImage, size: (u32, u32)) -> Result<Vec<Candidate>, Error> {
         let threshold = self.config.thresholds[0];
+        let level = self.pictures.level(photo, size);
         let [probability, boxes] = run(&mut self.p, level)?;
         let shape = probability.shape().to_vec();
         let probability = probability.into_dimensionality::<Ix4>();
@@ -308,19 +313,50 @@ impl Detector {
         Ok(found)
     }
 
-    /// R-Net on one crop: score and box offsets.
-    fn refine(&mut self, crop: &RgbImage) -> Result<(f32, [f32; 4]), Error> {
-        let [probability, boxes] = run(&mut self.r, crop)?;
-        let [_, score] = row(&self.r, &probability)?;
-        Ok((score, row(&self.r, &boxes)?))
+    /// R-Net on crops: of each score and box offsets.
+    fn refine(
+        &mut self,
+        photo: &RgbImage,
+        regions: &[Region],
+    ) -> Result<Vec<(f32, [f32; 4])>, Error> {
+        let mut said = Vec::with_capacity(regions.len());
+        for regions in regions.chunks(BATCH[0]) {
+            let crops = self.pictures.crops(photo, regions, CROP_PX[0]);
+            let [probability, boxes] = run(&mut self.r, crops)?;
+            let n = regions.len();
+            let scores = rows(&self.r, &probability, n)?.map(|[_, score]| score);
+            said.extend(scores.zip(rows(&self.r, &boxes, n)?));
+        }
+        Ok(said)
     }
 
-    /// O-Net on one crop: score, box offsets, landmarks.
-    fn finish(&mut self, crop: &RgbImage) -> Result<(f32, [f32; 4], [f32; 10]), Error> {
-        let [probability, boxes, landmarks] = run(&mut self.o, crop)?;
-        let [_, score] = row(&self.o, &probability)?;
-        Ok((score, row(&self.o, &boxes)?, row(&self.o, &landmarks)?))
+    /// O-Net on crops: of each score, box offsets, landmarks.
+    fn finish(
+        &mut self,
+        photo: &RgbImage,
+        regions: &[Region],
+    ) -> Result<Vec<(f32, [f32; 4], [f32; 10])>, Error> {
+        let mut said = Vec::with_capacity(regions.len());
+        for regions in regions.chunks(BATCH[1]) {
+            let crops = self.pictures.crops(photo, regions, CROP_PX[1]);
+            let [probability, boxes, landmarks] = run(&mut self.o, crops)?;
+            let n = regions.len();
+            let scores = rows(&self.o, &probability, n)?.map(|[_, score]| score);
+            let places = rows(&self.o, &boxes, n)?.zip(rows(&self.o, &landmarks, n)?);
+            said.extend(
+                scores
+                    .zip(places)
+                    .map(|(score, (offsets, points))| (score, offsets, points)),
+            );
+        }
+        Ok(said)
     }
+}
+
+/// What the next network is to look at.
+fn regions(candidates: &[Candidate], photo: &RgbImage) -> Vec<Region> {
+    let square = |c: &Candidate| c.calibrated().square().region(photo);
+    candidates.iter().filter_map(square).collect()
 }
 
 /// The face a photo is about: largest area minus twice the squared distance of its centre from the photo's centre.
@@ -347,25 +383,31 @@ fn pyramid((w, h): (u32, u32), config: &DetectorConfig) -> Vec<(u32, u32)> {
     sizes
 }
 
-/// Runs one picture through a network with `N` outputs.
-fn run<const N: usize>(net: &mut Net, picture: &RgbImage) -> Result<[ArrayD<f32>; N], Error> {
-    let shape = (1, picture.height() as usize, picture.width() as usize, 3);
-    let pixels = ArrayView4::from_shape(shape, picture.as_raw()).map_err(|e| Error::Inference {
+/// Runs pictures through a network with `N` outputs.
+fn run<const N: usize>(
+    net: &mut Net,
+    pictures: Result<ArrayView4<'_, u8>, ShapeError>,
+) -> Result<[ArrayD<f32>; N], Error> {
+    let pictures = pictures.map_err(|e| Error::Inference {
         name: net.name().to_owned(),
         why: e.to_string(),
     })?;
-    let outputs = net.run(pixels)?;
+    let outputs = net.run(pictures)?;
     <[ArrayD<f32>; N]>::try_from(outputs).map_err(|outputs| Error::Inference {
         name: net.name().to_owned(),
         why: format!("{} outputs instead of {N}", outputs.len()),
     })
 }
 
-/// One `[1, N]` output as an array.
-fn row<const N: usize>(net: &Net, output: &ArrayD<f32>) -> Result<[f32; N], Error> {
+/// The rows of a `[n, N]` output as arrays.
+fn rows<'a, const N: usize>(
+    net: &Net,
+    output: &'a ArrayD<f32>,
+    n: usize,
+) -> Result<impl Iterator<Item = [f32; N]> + use<'a, N>, Error> {
     let view = output.view().into_dimensionality::<Ix2>().ok();
-    match view.filter(|v| v.dim() == (1, N)) {
-        Some(values) => Ok(std::array::from_fn(|i| values[[0, i]])),
+    match view.filter(|v| v.dim() == (n, N)) {
+        Some(values) => Ok((0..n).map(move |row| std::array::from_fn(|i| values[[row, i]]))),
         None => Err(misshapen(net, output.shape())),
     }
 }

@@ -16,8 +16,20 @@ mod scalar;
 mod task;
 mod tiles;
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "x86_64")]
+mod x86_256;
 
 use memory::Memory;
 pub(crate) use task::Task;
@@ -65,11 +77,30 @@ pub(crate) struct Part {
 static ALL: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     avx512vnni::KERNEL,
+    #[cfg(target_arch = "x86_64")]
+    avxvnni::KERNEL,
+    #[cfg(target_arch = "x86_64")]
+    avx2::KERNEL,
+    #[cfg(target_arch = "aarch64")]
+    dotprod::KERNEL,
+    #[cfg(target_arch = "aarch64")]
+    neon::KERNEL,
     scalar::KERNEL,
+];
+
+/// The source of a kernel of [`ALL`] under another encoding of its instructions. No setting chooses one: they let tests
+/// run that source on processors that lack the encoding of the original, which itself runs only where it is supported.
+static TWINS: &[Kernel] = &[
+    #[cfg(target_arch = "x86_64")]
+    avxvnni::TWIN,
 ];
 
 pub(crate) fn available() -> impl Iterator<Item = &'static Kernel> {
     ALL.iter().filter(|kernel| (kernel.supported)())
+}
+
+pub(crate) fn twins() -> impl Iterator<Item = &'static Kernel> {
+    TWINS.iter().filter(|kernel| (kernel.supported)())
 }
 
 pub(crate) fn best() -> &'static Kernel {

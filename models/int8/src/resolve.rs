@@ -83,8 +83,9 @@ pub(crate) struct Conv {
     pub(crate) next_weights: usize,
 }
 
-/// Contiguous input bytes.
+/// Contiguous input bytes. Assembly reads it, hence the fixed order.
 #[derive(Debug, Clone, Copy)]
+#[repr(C)]
 pub(crate) struct Run {
     pub(crate) offset: u32,
     pub(crate) quads: u32,

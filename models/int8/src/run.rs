@@ -32,6 +32,22 @@ impl Engine {
     /// # Errors
     /// [`Error::Unsupported`] if the processor lacks it, [`Error::Setting`] if there can be no such threads.
     pub fn new(isa: Isa, threads: usize) -> Result<Arc<Engine>, Error> {
+        Engine::with(kernels::find(isa)?, threads)
+    }
+
+    /// Engines for tests alone: the source of an instruction set's kernel under another encoding that this processor
+    /// has. [`Engine::isa`] is that of the original, which the processor may lack.
+    ///
+    /// # Errors
+    /// As for [`Engine::new`].
+    #[doc(hidden)]
+    pub fn twins(threads: usize) -> Result<Vec<Arc<Engine>>, Error> {
+        kernels::twins()
+            .map(|kernel| Engine::with(kernel, threads))
+            .collect()
+    }
+
+    fn with(kernel: &'static Kernel, threads: usize) -> Result<Arc<Engine>, Error> {
         if !(1..=MAX_THREADS).contains(&threads) {
             return Err(Error::Setting {
                 name: "FACELATCH_THREADS",
@@ -40,7 +56,7 @@ impl Engine {
             });
         }
         Ok(Arc::new(Engine {
-            kernel: kernels::find(isa)?,
+            kernel,
             workers: Workers::new(threads)?,
         }))
     }

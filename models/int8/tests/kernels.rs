@@ -159,16 +159,31 @@ fn spec(parts: &ConvParts, input: Slice, outputs: Vec<Slice>) -> ConvSpec {
     }
 }
 
+/// Every kernel that runs here: the instruction sets of this processor, then the twins, whose instruction set it may lack.
+fn engines(threads: usize) -> Vec<(String, Arc<Engine>)> {
+    let named = |isa: Isa| {
+        (
+            format!("{isa} x {threads}"),
+            Engine::new(isa, threads).unwrap(),
+        )
+    };
+    let twins = Engine::twins(threads).unwrap().into_iter();
+    let twins = twins.map(|engine| (format!("twin of {} x {threads}", engine.isa()), engine));
+    Isa::available()
+        .into_iter()
+        .map(named)
+        .chain(twins)
+        .collect()
+}
+
 fn output(
     plan: &Arc<Plan>,
-    isa: Isa,
-    threads: usize,
+    engine: &Arc<Engine>,
     size: [usize; 2],
     batch: usize,
     pixels: &[u8],
 ) -> Vec<Vec<f32>> {
-    let engine = Engine::new(isa, threads).unwrap();
-    let mut runner = Runner::new(plan, size, batch, &engine).unwrap();
+    let mut runner = Runner::new(plan, size, batch, engine).unwrap();
     // Once more than needed: nothing of a run may be left for the next.
     runner.run(&vec![255; pixels.len()]).unwrap();
     runner.run(pixels).unwrap();
@@ -210,15 +225,23 @@ fn agree(case: &Case) -> Result<(), TestCaseError> {
         .unwrap();
     builder.output("last", last).unwrap();
     let plan = Plan::from_bytes(&builder.finish([7; 32]).unwrap()).unwrap();
-    for isa in Isa::available() {
-        let found = output(&plan, isa, case.threads, case.size, case.batch, &pixels);
-        prop_assert_eq!(&found[0], &expected, "{} x {}", isa, case.threads);
+    for (name, engine) in engines(case.threads) {
+        let found = output(&plan, &engine, case.size, case.batch, &pixels);
+        prop_assert_eq!(&found[0], &expected, "{}", name);
     }
     Ok(())
 }
 
+/// As many cases as `PROPTEST_CASES` says, for machines that are emulated.
+fn cases() -> ProptestConfig {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default(),
+        None => ProptestConfig::with_cases(if cfg!(debug_assertions) { 20 } else { 300 }),
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 20 } else { 300 }))]
+    #![proptest_config(cases())]
 
     #[test]
     fn all_kernels_agree_with_the_definition(case in case()) {
@@ -258,6 +281,30 @@ fn every_remainder_of_every_tile_agrees() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// More activations than a kernel takes at once, where it works through them in blocks.
+#[test]
+fn a_large_picture_agrees() {
+    let window = |pad| Window {
+        size: [3, 3],
+        strides: [1, 1],
+        pads: [pad; 4],
+    };
+    let case = Case {
+        size: [70, 61],
+        batch: 2,
+        middle: 48,
+        cout: 20,
+        windows: [window(1), window(0)],
+        zeros: [77, 5],
+        relu: true,
+        prelu: false,
+        extreme: false,
+        threads: 3,
+        seed: 11,
+    };
+    agree(&case).unwrap();
+}
+
 /// A residual block as FaceNet has them: branches beside each other, concatenated, added, pooled, in f32 at the end.
 #[test]
 fn a_residual_block_gives_the_same_everywhere() {
@@ -265,23 +312,22 @@ fn a_residual_block_gives_the_same_everywhere() {
         let mut noise = Noise(seed * 7919);
         let plan = residual_block(&mut noise);
         let pixels = noise.bytes(2 * 9 * 11 * 3, seed % 2 == 0);
-        let expected = output(&plan, Isa::Scalar, 1, [9, 11], 2, &pixels);
+        let expected = output(
+            &plan,
+            &Engine::new(Isa::Scalar, 1).unwrap(),
+            [9, 11],
+            2,
+            &pixels,
+        );
         assert!(
             expected[1].iter().any(|&v| v != expected[1][0]),
             "nothing to compare"
         );
-        for isa in Isa::available() {
-            for threads in 1..=4 {
-                let found = output(&plan, isa, threads, [9, 11], 2, &pixels);
-                let bits = |v: &[Vec<f32>]| -> Vec<u32> {
-                    v.iter().flatten().map(|x| x.to_bits()).collect()
-                };
-                assert_eq!(
-                    bits(&found),
-                    bits(&expected),
-                    "{isa} x {threads}, seed {seed}"
-                );
-            }
+        for (name, engine) in (1..=4).flat_map(engines) {
+            let found = output(&plan, &engine, [9, 11], 2, &pixels);
+            let bits =
+                |v: &[Vec<f32>]| -> Vec<u32> { v.iter().flatten().map(|x| x.to_bits()).collect() };
+            assert_eq!(bits(&found), bits(&expected), "{name}, seed {seed}");
         }
     }
 }
@@ -424,9 +470,9 @@ fn max_pools_agree_with_the_definition() {
                     .collect::<Vec<_>>()
             })
             .collect();
-        for isa in Isa::available() {
-            let found = output(&plan, isa, 2, [12, 9], 2, &pixels);
-            assert_eq!(found[0], expected, "{isa} {size:?}");
+        for (name, engine) in engines(2) {
+            let found = output(&plan, &engine, [12, 9], 2, &pixels);
+            assert_eq!(found[0], expected, "{name} {size:?}");
         }
     }
 }

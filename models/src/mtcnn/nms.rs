@@ -23,18 +23,25 @@ pub(super) enum Overlap {
 pub(super) fn suppress<T: Scored>(mut items: Vec<T>, threshold: f32, overlap: Overlap) -> Vec<T> {
     items.sort_by(|a, b| b.score().total_cmp(&a.score()));
     let mut kept: Vec<T> = Vec::new();
+    // Left, top, right, bottom, area of the kept ones.
+    let mut edges: Vec<[f32; 5]> = Vec::new();
     for item in items {
         let rect = item.rect();
-        let hidden = kept.iter().any(|better| {
-            let other = better.rect();
-            let shared = rect.overlap(&other);
-            let whole = match overlap {
-                Overlap::Union => rect.area() + other.area() - shared,
-                Overlap::Smaller => rect.area().min(other.area()),
-            };
-            shared > threshold * whole
-        });
+        let (right, bottom, area) = (rect.x + rect.w, rect.y + rect.h, rect.area());
+        let hidden = edges
+            .iter()
+            .any(|&[x, y, other_right, other_bottom, other_area]| {
+                let w = right.min(other_right) - rect.x.max(x);
+                let h = bottom.min(other_bottom) - rect.y.max(y);
+                let shared = w.max(0.0) * h.max(0.0);
+                let whole = match overlap {
+                    Overlap::Union => area + other_area - shared,
+                    Overlap::Smaller => area.min(other_area),
+                };
+                shared > threshold * whole
+            });
         if !hidden {
+            edges.push([rect.x, rect.y, right, bottom, area]);
             kept.push(item);
         }
     }

@@ -11,7 +11,7 @@ use core::arch::x86_64::*;
 
 use super::{
     Kernel, Memory, Part,
-    tiles::{self, Ahead, Tiles},
+    tiles::{self, Ahead, Tiles, each},
 };
 use crate::{
     Isa,
@@ -38,6 +38,7 @@ fn supported() -> bool {
 }
 
 static TILES: Tiles = Tiles {
+    // More pixels need more pointers than there are registers.
     tiles: [
         &[
             tile::<1, 1>,
@@ -49,13 +50,6 @@ static TILES: Tiles = Tiles {
             tile::<7, 1>,
             tile::<8, 1>,
             tile::<9, 1>,
-            tile::<10, 1>,
-            tile::<11, 1>,
-            tile::<12, 1>,
-            tile::<13, 1>,
-            tile::<14, 1>,
-            tile::<15, 1>,
-            tile::<16, 1>,
         ],
         &[
             tile::<1, 2>,
@@ -66,11 +60,6 @@ static TILES: Tiles = Tiles {
             tile::<6, 2>,
             tile::<7, 2>,
             tile::<8, 2>,
-            tile::<9, 2>,
-            tile::<10, 2>,
-            tile::<11, 2>,
-            tile::<12, 2>,
-            tile::<13, 2>,
         ],
         &[
             tile::<1, 3>,
@@ -81,7 +70,6 @@ static TILES: Tiles = Tiles {
             tile::<6, 3>,
             tile::<7, 3>,
             tile::<8, 3>,
-            tile::<9, 3>,
         ],
         &[
             tile::<1, 4>,
@@ -103,15 +91,6 @@ unsafe fn convolve(conv: &Conv, part: &Part, memory: &Memory) {
     unsafe { tiles::cover(conv, part, memory, &TILES) }
 }
 
-/// Repeats a block for I = 0, 1, ... below a constant. Literal indices keep arrays of vectors in registers, which a
-/// loop over them does not, once there are more than 16.
-macro_rules! each {
-    ($i:ident < $most:expr, $block:block) => { each!(@ $i $most, $block, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15) };
-    (@ $i:ident $most:expr, $block:block, $($n:literal)*) => {
-        $( if $n < $most { #[allow(non_upper_case_globals)] const $i: usize = $n; $block } )*
-    };
-}
-
 /// # Safety
 /// As [`tiles::Tile`], for M pixels and N groups.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
@@ -122,10 +101,12 @@ unsafe fn tile<const M: usize, const N: usize>(
     group: usize,
     Ahead {
         from: mut ahead,
-        all,
+        lines,
     }: Ahead,
 ) {
     let panel = conv.quads * LINE;
+    // Lines for every four quads, of which the tile reads 4 N.
+    let fetches = if lines > N * conv.quads / 4 { 4 * N } else { N };
     let zero = _mm512_setzero_si512();
     let (mut a0, mut a1, mut a2, mut a3) = ([zero; M], [zero; M], [zero; M], [zero; M]);
     macro_rules! start {
@@ -202,8 +183,7 @@ unsafe fn tile<const M: usize, const N: usize>(
         let quads = run.quads as usize;
         let mut k = 0;
         while k + 4 <= quads {
-            let lines = if all { 4 * N } else { N };
-            for _ in 0..lines {
+            for _ in 0..fetches {
                 // A prefetch may name any address.
                 _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
                 ahead = ahead.wrapping_add(LINE);

@@ -21,14 +21,14 @@ use crate::{pack::LINE, resolve::Conv};
 pub(super) type Tile =
     unsafe fn(conv: &Conv, memory: &Memory, pixel: usize, group: usize, ahead: Ahead);
 
-/// Weights that a tile fetches into the second-level cache while it multiplies, where that pays: in a burst between
+/// Weights that a tile may fetch into the second-level cache while it multiplies, where that pays: in a burst between
 /// tiles the fetches would be waited for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ahead {
     /// Any address: nothing is read.
     pub(super) from: *const u8,
-    /// As many lines as the tile itself reads; else a quarter of them.
-    pub(super) all: bool,
+    /// As many as the tile itself reads, or a quarter of them, or none.
+    pub(super) lines: usize,
 }
 
 /// The tiles an instruction set has.
@@ -42,6 +42,17 @@ pub(super) struct Tiles {
 /// Per tile, beside the quads: loading biases, requantizing, storing. In 1/8 cycles, and per accumulator.
 const FIXED: usize = 8 * 24;
 const PER_ACCUMULATOR: usize = 8 * 2;
+
+/// Repeats a block for I = 0, 1, ... below a constant. Literal indices keep arrays of vectors in registers, which a
+/// loop over them does not, once there are more than 16.
+macro_rules! each {
+    ($i:ident < $most:expr, $block:block) => { each!(@ $i $most, $block, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15) };
+    (@ $i:ident $most:expr, $block:block, $($n:literal)*) => {
+        $( if $n < $most { #[allow(non_upper_case_globals)] const $i: usize = $n; $block } )*
+    };
+}
+
+pub(super) use each;
 
 /// Covers the part.
 ///
@@ -59,18 +70,18 @@ pub(super) unsafe fn cover(conv: &Conv, part: &Part, memory: &Memory, set: &Tile
             true => line_up(group + groups),
             false => conv.next_weights,
         };
-        // Few tiles: the first fetches all of the next block. Many: four of them share it, the rest fetch what is there.
-        let all = part.pixels.len() < 4 * rows;
-        let share = groups * conv.quads * LINE / 4;
+        // Few tiles: the first fetches all of the next block. Many: four of them share it, the rest fetch nothing.
+        let lines = groups * conv.quads;
+        let few = part.pixels.len() < 4 * rows;
         for (at, pixel) in part.pixels.clone().step_by(rows).enumerate() {
-            let from = match (all, at) {
-                (true, 0) => next,
-                (false, 0..4) => next + at * share,
-                (_, _) => line_up(group),
+            let (from, lines) = match (few, at) {
+                (true, 0) => (next, lines),
+                (false, 0..4) => (next + at * (lines / 4) * LINE, lines / 4),
+                (_, _) => (line_up(group), 0),
             };
             let ahead = Ahead {
                 from: memory.blob.as_ptr().cast_const().wrapping_add(from),
-                all,
+                lines,
             };
             let n = rows.min(part.pixels.end - pixel);
             // Safety: passed on; the tile covers `n` pixels and `groups` groups, all within the part.
