@@ -9,6 +9,7 @@ use std::{
     process::Command,
 };
 
+use facelatch_int8::Isa;
 use serde_json::Value;
 
 struct Ended {
@@ -25,6 +26,11 @@ fn data(path: &str) -> PathBuf {
 
 /// Runs `facelatch` in `folder`, whose subfolder `home` is the workspace.
 fn facelatch(folder: &Path, args: &[&str]) -> Ended {
+    facelatch_with(folder, args, &[])
+}
+
+/// The same with more in its environment.
+fn facelatch_with(folder: &Path, args: &[&str], settings: &[(&str, &str)]) -> Ended {
     let zoo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/zoo");
     let output = Command::new(env!("CARGO_BIN_EXE_facelatch"))
         .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
@@ -32,6 +38,7 @@ fn facelatch(folder: &Path, args: &[&str]) -> Ended {
         .current_dir(folder)
         .env("FACELATCH_HOME", folder.join("home"))
         .env("FACELATCH_ZOO", zoo)
+        .envs(settings.iter().copied())
         .output()
         .expect("the program starts");
     Ended {
@@ -43,6 +50,42 @@ fn facelatch(folder: &Path, args: &[&str]) -> Ended {
 
 fn json(ended: &Ended) -> Value {
     serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {}{}", ended.out, ended.err))
+}
+
+/// All the demo's photos.
+fn photos() -> Vec<String> {
+    let mut photos = Vec::new();
+    for folder in ["visitors", "enroll/barack_obama", "enroll/eileen_collins"] {
+        for entry in fs::read_dir(data(folder)).unwrap() {
+            photos.push(entry.unwrap().path().display().to_string());
+        }
+    }
+    photos.sort();
+    photos
+}
+
+#[test]
+fn a_photo_gives_the_same_embedding_on_every_instruction_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = photos();
+    let embed = |settings: &[(&str, &str)]| {
+        let mut args = vec!["embed", "--json", "--min-face-px", "40"];
+        args.extend(photos.iter().map(String::as_str));
+        let ended = facelatch_with(folder.path(), &args, settings);
+        // Two of the photos show no face.
+        assert_eq!(ended.code, Some(1), "{}", ended.err);
+        ended.out
+    };
+    let expected = embed(&[]);
+    assert_eq!(expected.lines().count(), photos.len());
+    for isa in Isa::available() {
+        let found = embed(&[("FACELATCH_ISA", isa.name())]);
+        assert!(found == expected, "{isa}");
+    }
+    for threads in ["2", "3", "4"] {
+        let found = embed(&[("FACELATCH_THREADS", threads)]);
+        assert!(found == expected, "{threads} threads");
+    }
 }
 
 /// A call that must not be answered: arguments, exit code, what standard error says.

@@ -330,12 +330,8 @@ impl Detector {
         Ok(said)
     }
 
-    /// O-Net on crops: of each score, box offsets, landmarks.
-    fn finish(
-        &mut self,
-        photo: &RgbImage,
-        regions: &[Region],
-    ) -> Result<Vec<(f32, [f32; 4], [f32; 10])>, Error> {
+    /// O-Net on crops.
+    fn finish(&mut self, photo: &RgbImage, regions: &[Region]) -> Result<Vec<Finish>, Error> {
         let mut said = Vec::with_capacity(regions.len());
         for regions in regions.chunks(BATCH[1]) {
             let crops = self.pictures.crops(photo, regions, CROP_PX[1]);
@@ -352,6 +348,9 @@ impl Detector {
         Ok(said)
     }
 }
+
+/// What O-Net says of a crop: score, box offsets, landmarks.
+type Finish = (f32, [f32; 4], [f32; 10]);
 
 /// What the next network is to look at.
 fn regions(candidates: &[Candidate], photo: &RgbImage) -> Vec<Region> {

@@ -2,6 +2,7 @@
 
 mod build;
 mod centre;
+mod crops;
 mod plan;
 mod quantize;
 
@@ -43,6 +44,8 @@ enum Verb {
     },
     /// Compile the networks that ship for the int8 engine.
     Plan(plan::Args),
+    /// Write the face crops that the embedder is shown, as raw pixels.
+    Crops(crops::Args),
     /// Make the networks that ship again, from the pinned packages.
     Build(build::Args),
     /// Make an int8 network of a float one of your own.
@@ -197,6 +200,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Verb::List => list(global),
         Verb::Inspect { file } => inspect(global, file),
         Verb::Plan(args) => plan::run(global, args),
+        Verb::Crops(args) => crops::run(global, args),
         Verb::Build(args) => build::run(global, args),
         Verb::Quantize(args) => quantize::run(global, args),
         Verb::Centre(args) => centre::run(global, args),
