@@ -57,7 +57,10 @@ fn photos() -> Vec<String> {
     let mut photos = Vec::new();
     for folder in ["visitors", "enroll/barack_obama", "enroll/eileen_collins"] {
         for entry in fs::read_dir(data(folder)).unwrap() {
-            photos.push(entry.unwrap().path().display().to_string());
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e != "txt") {
+                photos.push(path.display().to_string());
+            }
         }
     }
     photos.sort();

@@ -10,12 +10,11 @@
 //! whether it is good enough, is decided by the callers.
 
 use image::RgbImage;
-use ndarray::{ArrayD, ArrayView4, Axis, Ix2, Ix4, ShapeError};
 
 use crate::{
     Error,
     image::{Rect, Region, resize_area},
-    net::Net,
+    net::{Net, Output},
 };
 
 mod candidate;
@@ -32,8 +31,6 @@ const CELL_PX: f64 = 12.0;
 const STRIDE_PX: f64 = 2.0;
 /// R-Net's and O-Net's input sides.
 const CROP_PX: [u32; 2] = [24, 48];
-/// Most crops R-Net and O-Net are shown at once.
-const BATCH: [usize; 2] = [32, 16];
 /// Most proposals kept a pyramid level, then sent to R-Net, then to O-Net, best scores first. A photo of a crowd has
 /// some hundreds; a picture made to hold many more cannot stop the door for longer than these take.
 const MOST: [usize; 3] = [2000, 1000, 200];
@@ -154,6 +151,8 @@ pub struct Detector {
     r: Net,
     o: Net,
     pictures: Pictures,
+    /// Crops that R-Net and O-Net were shown, of the last photo.
+    shown: [usize; 2],
 }
 
 impl Detector {
@@ -169,6 +168,7 @@ impl Detector {
             r,
             o,
             pictures: Pictures::default(),
+            shown: [0; 2],
         };
         let unusable = |e: Error| match e {
             Error::Inference { name, why } => Error::Network {
@@ -189,6 +189,12 @@ impl Detector {
     #[must_use]
     pub fn config(&self) -> &DetectorConfig {
         &self.config
+    }
+
+    /// How many crops R-Net and O-Net were shown for the last photo: most of what a photo costs beside its pyramid.
+    #[must_use]
+    pub fn crops_shown(&self) -> [usize; 2] {
+        self.shown
     }
 
     /// Finds all faces, best score first. A photo too small for the smallest face has none.
@@ -234,6 +240,7 @@ impl Detector {
         proposals.truncate(MOST[1]);
 
         let regions = regions(&proposals, photo);
+        self.shown[0] = regions.len();
         let said = self.refine(photo, &regions)?;
         let mut refined = Vec::new();
         for (region, (score, offsets)) in regions.into_iter().zip(said) {
@@ -245,6 +252,7 @@ impl Detector {
         refined.truncate(MOST[2]);
 
         let regions = self::regions(&refined, photo);
+        self.shown[1] = regions.len();
         let said = self.finish(photo, &regions)?;
         let mut faces = Vec::new();
         for (region, (score, offsets, points)) in regions.into_iter().zip(said) {
@@ -279,35 +287,26 @@ impl Detector {
     /// Cells of one pyramid level that may hold a face.
     fn propose(&mut self, photo: &RgbImage, size: (u32, u32)) -> Result<Vec<Candidate>, Error> {
         let threshold = self.config.thresholds[0];
+        let (w, h) = size;
         let level = self.pictures.level(photo, size);
-        let [probability, boxes] = run(&mut self.p, level)?;
-        let shape = probability.shape().to_vec();
-        let probability = probability.into_dimensionality::<Ix4>();
-        let boxes = boxes.into_dimensionality::<Ix4>();
-        let (Ok(probability), Ok(boxes)) = (probability, boxes) else {
-            return Err(misshapen(&self.p, &shape));
-        };
-        let (_, _, rows, columns) = probability.dim();
-        if probability.dim() != (1, 2, rows, columns) || boxes.dim() != (1, 4, rows, columns) {
-            return Err(misshapen(&self.p, &shape));
-        }
+        let [probability, boxes] = infer(&mut self.p, "P-Net", level, [1, h as usize, w as usize])?;
+        let [_, rows, columns, _] = probability.shape();
         let mut found = Vec::new();
-        for ((y, x), &score) in probability
-            .index_axis(Axis(0), 0)
-            .index_axis(Axis(0), 1)
-            .indexed_iter()
-        {
-            if score >= threshold {
-                let left = (STRIDE_PX * x as f64) as f32;
-                let top = (STRIDE_PX * y as f64) as f32;
-                found.push(Candidate {
-                    left,
-                    top,
-                    right: left + CELL_PX as f32,
-                    bottom: top + CELL_PX as f32,
-                    score,
-                    offsets: [0, 1, 2, 3].map(|i| boxes[[0, i, y, x]]),
-                });
+        for y in 0..rows {
+            for x in 0..columns {
+                let [_, score] = pixel("P-Net", &probability, 0, [y, x])?;
+                if score >= threshold {
+                    let left = (STRIDE_PX * x as f64) as f32;
+                    let top = (STRIDE_PX * y as f64) as f32;
+                    found.push(Candidate {
+                        left,
+                        top,
+                        right: left + CELL_PX as f32,
+                        bottom: top + CELL_PX as f32,
+                        score,
+                        offsets: pixel("P-Net", &boxes, 0, [y, x])?,
+                    });
+                }
             }
         }
         Ok(found)
@@ -320,12 +319,15 @@ impl Detector {
         regions: &[Region],
     ) -> Result<Vec<(f32, [f32; 4])>, Error> {
         let mut said = Vec::with_capacity(regions.len());
-        for regions in regions.chunks(BATCH[0]) {
+        let side = CROP_PX[0] as usize;
+        for regions in regions.chunks(self.r.batch([side, side])) {
             let crops = self.pictures.crops(photo, regions, CROP_PX[0]);
-            let [probability, boxes] = run(&mut self.r, crops)?;
-            let n = regions.len();
-            let scores = rows(&self.r, &probability, n)?.map(|[_, score]| score);
-            said.extend(scores.zip(rows(&self.r, &boxes, n)?));
+            let [probability, boxes] =
+                infer(&mut self.r, "R-Net", crops, [regions.len(), side, side])?;
+            for crop in 0..regions.len() {
+                let [_, score] = pixel("R-Net", &probability, crop, [0, 0])?;
+                said.push((score, pixel("R-Net", &boxes, crop, [0, 0])?));
+            }
         }
         Ok(said)
     }
@@ -333,17 +335,16 @@ impl Detector {
     /// O-Net on crops.
     fn finish(&mut self, photo: &RgbImage, regions: &[Region]) -> Result<Vec<Finish>, Error> {
         let mut said = Vec::with_capacity(regions.len());
-        for regions in regions.chunks(BATCH[1]) {
+        let side = CROP_PX[1] as usize;
+        for regions in regions.chunks(self.o.batch([side, side])) {
             let crops = self.pictures.crops(photo, regions, CROP_PX[1]);
-            let [probability, boxes, landmarks] = run(&mut self.o, crops)?;
-            let n = regions.len();
-            let scores = rows(&self.o, &probability, n)?.map(|[_, score]| score);
-            let places = rows(&self.o, &boxes, n)?.zip(rows(&self.o, &landmarks, n)?);
-            said.extend(
-                scores
-                    .zip(places)
-                    .map(|(score, (offsets, points))| (score, offsets, points)),
-            );
+            let [probability, boxes, landmarks] =
+                infer(&mut self.o, "O-Net", crops, [regions.len(), side, side])?;
+            for crop in 0..regions.len() {
+                let [_, score] = pixel("O-Net", &probability, crop, [0, 0])?;
+                let offsets = pixel("O-Net", &boxes, crop, [0, 0])?;
+                said.push((score, offsets, pixel("O-Net", &landmarks, crop, [0, 0])?));
+            }
         }
         Ok(said)
     }
@@ -382,39 +383,42 @@ fn pyramid((w, h): (u32, u32), config: &DetectorConfig) -> Vec<(u32, u32)> {
     sizes
 }
 
-/// Runs pictures through a network with `N` outputs.
-fn run<const N: usize>(
-    net: &mut Net,
-    pictures: Result<ArrayView4<'_, u8>, ShapeError>,
-) -> Result<[ArrayD<f32>; N], Error> {
-    let pictures = pictures.map_err(|e| Error::Inference {
-        name: net.name().to_owned(),
-        why: e.to_string(),
-    })?;
-    let outputs = net.run(pictures)?;
-    <[ArrayD<f32>; N]>::try_from(outputs).map_err(|outputs| Error::Inference {
-        name: net.name().to_owned(),
-        why: format!("{} outputs instead of {N}", outputs.len()),
+/// Runs `[n, h, w]` pictures through a network with `N` outputs.
+fn infer<'a, const N: usize>(
+    net: &'a mut Net,
+    role: &str,
+    pixels: &[u8],
+    shape: [usize; 3],
+) -> Result<[Output<'a>; N], Error> {
+    let mut outputs = net.infer(pixels, shape)?.iter();
+    let first: [Option<Output<'a>>; N] = std::array::from_fn(|_| outputs.next());
+    if outputs.next().is_some() || first.iter().any(Option::is_none) {
+        return Err(unfit(role, format!("it has not {N} outputs")));
+    }
+    // Each is there, as just seen.
+    Ok(first.map(|output| output.expect("an output")))
+}
+
+/// The `N` channels of one pixel.
+fn pixel<const N: usize>(
+    role: &str,
+    output: &Output<'_>,
+    image: usize,
+    [y, x]: [usize; 2],
+) -> Result<[f32; N], Error> {
+    let values = output.pixel(image, y, x).and_then(|v| v.try_into().ok());
+    values.ok_or_else(|| {
+        unfit(
+            role,
+            format!("an output has the shape {:?}", output.shape()),
+        )
     })
 }
 
-/// The rows of a `[n, N]` output as arrays.
-fn rows<'a, const N: usize>(
-    net: &Net,
-    output: &'a ArrayD<f32>,
-    n: usize,
-) -> Result<impl Iterator<Item = [f32; N]> + use<'a, N>, Error> {
-    let view = output.view().into_dimensionality::<Ix2>().ok();
-    match view.filter(|v| v.dim() == (n, N)) {
-        Some(values) => Ok((0..n).map(move |row| std::array::from_fn(|i| values[[row, i]]))),
-        None => Err(misshapen(net, output.shape())),
-    }
-}
-
-fn misshapen(net: &Net, shape: &[usize]) -> Error {
+fn unfit(role: &str, why: String) -> Error {
     Error::Inference {
-        name: net.name().to_owned(),
-        why: format!("an output has the shape {shape:?}"),
+        name: role.to_owned(),
+        why,
     }
 }
 

@@ -68,6 +68,9 @@ struct Report {
     frame: [u32; 2],
     min_face_px: f32,
     faces: usize,
+    /// Crops of the frame that R-Net and O-Net are shown.
+    rnet_crops: usize,
+    onet_crops: usize,
     space: String,
 }
 
@@ -137,6 +140,7 @@ fn measure(zoo: &Zoo, frame: &RgbImage, runs: u32, path: &Path) -> Result<Report
             why: "no face found in it".into(),
         });
     };
+    let [rnet_crops, onet_crops] = networks.detector.crops_shown();
     let detect_ms = median(runs, &progress, || {
         networks.detector.detect(frame)?;
         Ok(())
@@ -190,6 +194,8 @@ fn measure(zoo: &Zoo, frame: &RgbImage, runs: u32, path: &Path) -> Result<Report
         frame: [FRAME.0, FRAME.1],
         min_face_px: MIN_FACE_PX,
         faces: faces.len(),
+        rnet_crops,
+        onet_crops,
         space,
     })
 }

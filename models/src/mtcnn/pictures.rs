@@ -3,7 +3,6 @@
 //! Memory is kept from frame to frame. Which levels and which crops is decided in `mtcnn`.
 
 use image::RgbImage;
-use ndarray::{ArrayView4, ShapeError};
 
 use crate::image::{Region, Resizer};
 
@@ -16,31 +15,21 @@ pub(super) struct Pictures {
 
 impl Pictures {
     /// The photo, `w` x `h` large.
-    pub(super) fn level(
-        &mut self,
-        photo: &RgbImage,
-        (w, h): (u32, u32),
-    ) -> Result<ArrayView4<'_, u8>, ShapeError> {
+    pub(super) fn level(&mut self, photo: &RgbImage, (w, h): (u32, u32)) -> &[u8] {
         self.pixels.resize((w * h * 3) as usize, 0);
         let whole = Region::whole(photo);
         self.resizer.resize(photo, whole, [w, h], &mut self.pixels);
-        ArrayView4::from_shape((1, h as usize, w as usize, 3), &self.pixels)
+        &self.pixels
     }
 
     /// Crops, each scaled to a square of `side`, as one batch.
-    pub(super) fn crops(
-        &mut self,
-        photo: &RgbImage,
-        regions: &[Region],
-        side: u32,
-    ) -> Result<ArrayView4<'_, u8>, ShapeError> {
+    pub(super) fn crops(&mut self, photo: &RgbImage, regions: &[Region], side: u32) -> &[u8] {
         let each = (side * side * 3) as usize;
         self.pixels.resize(regions.len() * each, 0);
         for (crop, &region) in self.pixels.chunks_exact_mut(each).zip(regions) {
             self.resizer.resize(photo, region, [side, side], crop);
         }
-        let side = side as usize;
-        ArrayView4::from_shape((regions.len(), side, side, 3), &self.pixels)
+        &self.pixels
     }
 }
 
@@ -68,11 +57,8 @@ mod tests {
         let photo = scene(100, 80);
         let mut pictures = Pictures::default();
         for (w, h) in [(50, 40), (17, 13), (71, 57)] {
-            let level = pictures.level(&photo, (w, h)).unwrap();
-            assert!(
-                level.iter().eq(resize_area(&photo, w, h).as_raw()),
-                "{w} x {h}"
-            );
+            let level = pictures.level(&photo, (w, h));
+            assert!(level == resize_area(&photo, w, h).as_raw(), "{w} x {h}");
         }
     }
 
@@ -87,10 +73,10 @@ mod tests {
         };
         let regions = [region(10, 10, 60), region(-5, 100, 80), region(0, 0, 24)];
         let mut pictures = Pictures::default();
-        let batch = pictures.crops(&photo, &regions, 24).unwrap();
-        for (crop, &region) in batch.outer_iter().zip(&regions) {
+        let batch = pictures.crops(&photo, &regions, 24);
+        for (crop, &region) in batch.chunks_exact(24 * 24 * 3).zip(&regions) {
             let alone = resize_region(&photo, region, 24, 24);
-            assert!(crop.iter().eq(alone.as_raw()), "{region:?}");
+            assert!(crop == alone.as_raw(), "{region:?}");
         }
     }
 }
