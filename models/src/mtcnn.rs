@@ -325,8 +325,8 @@ impl Detector {
             let [probability, boxes] =
                 infer(&mut self.r, "R-Net", crops, [regions.len(), side, side])?;
             for crop in 0..regions.len() {
-                let [_, score] = pixel("R-Net", &probability, crop, [0, 0])?;
-                said.push((score, pixel("R-Net", &boxes, crop, [0, 0])?));
+                let [_, score] = alone("R-Net", &probability, crop)?;
+                said.push((score, alone("R-Net", &boxes, crop)?));
             }
         }
         Ok(said)
@@ -341,9 +341,9 @@ impl Detector {
             let [probability, boxes, landmarks] =
                 infer(&mut self.o, "O-Net", crops, [regions.len(), side, side])?;
             for crop in 0..regions.len() {
-                let [_, score] = pixel("O-Net", &probability, crop, [0, 0])?;
-                let offsets = pixel("O-Net", &boxes, crop, [0, 0])?;
-                said.push((score, offsets, pixel("O-Net", &landmarks, crop, [0, 0])?));
+                let [_, score] = alone("O-Net", &probability, crop)?;
+                let offsets = alone("O-Net", &boxes, crop)?;
+                said.push((score, offsets, alone("O-Net", &landmarks, crop)?));
             }
         }
         Ok(said)
@@ -407,12 +407,23 @@ fn pixel<const N: usize>(
     [y, x]: [usize; 2],
 ) -> Result<[f32; N], Error> {
     let values = output.pixel(image, y, x).and_then(|v| v.try_into().ok());
-    values.ok_or_else(|| {
-        unfit(
-            role,
-            format!("an output has the shape {:?}", output.shape()),
-        )
-    })
+    values.ok_or_else(|| misshapen(role, output))
+}
+
+/// The `N` numbers an output has for one crop.
+fn alone<const N: usize>(role: &str, output: &Output<'_>, crop: usize) -> Result<[f32; N], Error> {
+    let [_, rows, columns, _] = output.shape();
+    match [rows, columns] {
+        [1, 1] => pixel(role, output, crop, [0, 0]),
+        _ => Err(misshapen(role, output)),
+    }
+}
+
+fn misshapen(role: &str, output: &Output<'_>) -> Error {
+    unfit(
+        role,
+        format!("an output has the shape {:?}", output.shape()),
+    )
 }
 
 fn unfit(role: &str, why: String) -> Error {
