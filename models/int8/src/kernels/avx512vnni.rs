@@ -37,8 +37,8 @@ fn supported() -> bool {
         && is_x86_feature_detected!("avx512vnni")
 }
 
+// Larger tiles than these would need stack slots in their loops: `tests/hot_loops.rs`.
 static TILES: Tiles = Tiles {
-    // More pixels need more pointers than there are registers.
     tiles: [
         &[
             tile::<1, 1>,
@@ -50,6 +50,9 @@ static TILES: Tiles = Tiles {
             tile::<7, 1>,
             tile::<8, 1>,
             tile::<9, 1>,
+            tile::<10, 1>,
+            tile::<11, 1>,
+            tile::<12, 1>,
         ],
         &[
             tile::<1, 2>,
@@ -60,6 +63,9 @@ static TILES: Tiles = Tiles {
             tile::<6, 2>,
             tile::<7, 2>,
             tile::<8, 2>,
+            tile::<9, 2>,
+            tile::<10, 2>,
+            tile::<11, 2>,
         ],
         &[
             tile::<1, 3>,
@@ -105,8 +111,11 @@ unsafe fn tile<const M: usize, const N: usize>(
     }: Ahead,
 ) {
     let panel = conv.quads * LINE;
-    // Lines for every four quads, of which the tile reads 4 N.
-    let fetches = if lines > N * conv.quads / 4 { 4 * N } else { N };
+    // Lines fetched for every four quads, of which the tile reads 4 N, and bytes from quad to quad.
+    let (fetches, step) = match lines > N * conv.quads / 4 {
+        true => (4 * N, N * LINE),
+        false => (N, N * LINE / 4),
+    };
     let zero = _mm512_setzero_si512();
     let (mut a0, mut a1, mut a2, mut a3) = ([zero; M], [zero; M], [zero; M], [zero; M]);
     macro_rules! start {
@@ -183,10 +192,11 @@ unsafe fn tile<const M: usize, const N: usize>(
         let quads = run.quads as usize;
         let mut k = 0;
         while k + 4 <= quads {
+            let mut line = ahead.wrapping_add(k * step);
             for _ in 0..fetches {
                 // A prefetch may name any address.
-                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
-                ahead = ahead.wrapping_add(LINE);
+                _mm_prefetch::<_MM_HINT_T1>(line.cast());
+                line = line.wrapping_add(LINE);
             }
             quad!(k, 0);
             quad!(k, 1);
@@ -202,6 +212,7 @@ unsafe fn tile<const M: usize, const N: usize>(
             // Safety: as above.
             w = unsafe { w.add(LINE) };
         }
+        ahead = ahead.wrapping_add(quads * step);
     }
 
     // The common endings work on the registers at hand; a call would send them through memory.
