@@ -136,12 +136,12 @@ impl Builder {
             ("the scale", cout, spec.scale.len()),
             (
                 "the slope",
-                spec.negative.len().min(cout),
+                if spec.negative.is_empty() { 0 } else { cout },
                 spec.negative.len(),
             ),
         ];
         for (what, expected, found) in lengths {
-            if expected != found || (what == "the slope" && found != 0 && found != cout) {
+            if expected != found {
                 return Err(Error::Length {
                     what,
                     expected,

@@ -133,7 +133,14 @@ pub(crate) fn layout(
     let mut free: HashMap<Form, Vec<usize>> = HashMap::new();
     let mut buffers: Vec<Buffer> = Vec::new();
     let mut owner: Vec<Option<(usize, Form)>> = vec![None; network.tensors.len()];
-    let mut places = Vec::with_capacity(network.tensors.len());
+    let nowhere = Place {
+        start: 0,
+        size: [0; 2],
+        stride: 0,
+        row: 0,
+        image: 0,
+    };
+    let mut places = vec![nowhere; network.tensors.len()];
     let (mut bytes, mut floats) = (0usize, 0usize);
 
     // Tensors in the order they are first written; a buffer is free again after the step of its last use.
@@ -142,16 +149,6 @@ pub(crate) fn layout(
     let mut ending: Vec<usize> = order.clone();
     ending.sort_by_key(|&t| last[t]);
     let mut ended = ending.into_iter().peekable();
-    places.resize(
-        network.tensors.len(),
-        Place {
-            start: 0,
-            size: [0; 2],
-            stride: 0,
-            row: 0,
-            image: 0,
-        },
-    );
     for t in order {
         while let Some(old) = ended.next_if(|&old| last[old] < first[t]) {
             if let Some((buffer, form)) = owner[old] {
