@@ -152,6 +152,11 @@ impl std::fmt::Display for Sentence<'_> {
             EventKind::Door(state) => write!(f, "door {state}"),
             EventKind::Update { digest, step } => write!(f, "bundle {digest} {step}"),
             EventKind::Fault(text) => write!(f, "fault: {text}"),
+            EventKind::RolledBack {
+                digest,
+                reason,
+                text,
+            } => write!(f, "bundle {digest} rolled back ({reason}): {text}"),
             EventKind::Missed { count } => write!(f, "{count} events missed"),
         }
     }

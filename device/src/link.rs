@@ -153,7 +153,11 @@ impl Routes {
             | Request::BundleChunk(_)
             | Request::BundleCommit { .. }
             | Request::BundleAbort
-            | Request::BundleStatus => &self.bundles,
+            | Request::BundleStatus
+            | Request::BundleOffer(_)
+            | Request::PartChunk { .. }
+            | Request::UpdateStatus
+            | Request::AuditRead { .. } => &self.bundles,
             Request::Hello { .. }
             | Request::Goodbye
             | Request::Status
@@ -164,7 +168,12 @@ impl Routes {
             | Request::GalleryPull { .. }
             | Request::EventsSubscribe { .. }
             | Request::DoorState
-            | Request::TimeSync { .. } => &self.device,
+            | Request::TimeSync { .. }
+            | Request::Hosts { .. }
+            | Request::HostRevoke { .. }
+            | Request::PairingOpen { .. }
+            | Request::PairingClose
+            | Request::KeysReplace { .. } => &self.device,
         }
     }
 }

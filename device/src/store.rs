@@ -22,7 +22,8 @@ use std::{io, path::Path, path::PathBuf};
 
 use facelatch_protocol::{
     BundleFault, BundleId, BundleProgress, Digest, Staging,
-    bundle::{Header, PREFIX_LEN, PartKind},
+    bundle::PartKind,
+    bundle_v1::{Header, PREFIX_LEN},
 };
 
 pub use self::error::Error;

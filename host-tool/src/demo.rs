@@ -333,7 +333,8 @@ impl Decided {
             EventKind::Door(_)
             | EventKind::Update { .. }
             | EventKind::Fault(_)
-            | EventKind::Missed { .. } => None,
+            | EventKind::Missed { .. }
+            | EventKind::RolledBack { .. } => None,
         }
     }
 }

@@ -10,7 +10,8 @@ use facelatch_models::{
 };
 use facelatch_protocol::{
     BundleFault, Digest, GalleryRecord, PersonId, SpaceName, TemplateKey,
-    bundle::{self, FORMAT, Header, MAX_HEADER, MAX_RECORD, PREFIX_LEN, Part, PartKind, PartName},
+    bundle::{self, MAX_RECORD, Part, PartKind, PartName},
+    bundle_v1::{FORMAT, Header, MAX_HEADER, PREFIX_LEN},
     message,
 };
 

@@ -1,38 +1,47 @@
-//! The bundle file's header: what a bundle holds, in which order, with which digests. Writing, reading and checking
-//! the parts is the work of the host's `pack` and the device's `store`.
+//! The bundle file's head: what a bundle holds, in which order, with which digests, and who vouches for it. Writing,
+//! signing, reading and checking the parts is the work of the host's `pack` and the device's `store`.
 //!
 //! ```text
-//! offset 0   4            8                    8 + header length
-//!        +--------+-------------+--------------------+--------+--------+-- ...
-//!        | "FLB1" | length, LE  | header (postcard)  | part 0 | part 1 |
-//!        +--------+-------------+--------------------+--------+--------+-- ...
+//! offset 0   4                8                 12
+//!        +--------+----------------+-----------------+----------+-----------+--------+--------+-- ...
+//!        | "FLB2" | manifest length | signature length | manifest | signature | part 0 | part 1 |
+//!        +--------+----------------+-----------------+----------+-----------+--------+--------+-- ...
+//!        |<--------------------- head, at most 2048 bytes ----------------->|
 //! ```
+//!
+//! Lengths are u32, little endian; the manifest is postcard; the signature is the text of a minisign signature over the
+//! manifest's bytes. The SHA-256 of these names the bundle: two signatures of one manifest are one bundle.
 
 use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
-    message::GalleryRecord,
+    message::{BundleId, GalleryRecord},
     names::{Digest, NameError, SpaceName},
     refusal::BundleFault,
 };
 
 /// The first bytes of a bundle.
-pub const MAGIC: [u8; 4] = *b"FLB1";
-/// Bytes before the header: the magic and the header's length.
-pub const PREFIX_LEN: usize = 8;
-/// Longest header, in bytes.
-pub const MAX_HEADER: usize = 4096;
+pub const MAGIC: [u8; 4] = *b"FLB2";
+/// The first bytes of a bundle of format 1, which was not signed.
+const UNSIGNED_MAGIC: [u8; 4] = *b"FLB1";
+/// Bytes before the manifest: the magic and two lengths.
+pub const PREFIX_LEN: usize = 12;
+/// Longest head, in bytes: everything before the first part.
+pub const MAX_HEAD: usize = 2048;
+/// Longest signature, in bytes of text.
+pub const MAX_SIGNATURE: usize = 512;
 /// Most parts.
-pub const MAX_PARTS: usize = 24;
-/// The format written here. A signed format will have another number.
-pub const FORMAT: u16 = 1;
+pub const MAX_PARTS: usize = 16;
+/// The format written here.
+pub const FORMAT: u16 = 2;
 /// Longest gallery record in a gallery part, in bytes.
 pub const MAX_RECORD: usize = 2304;
 
 /// What a bundle holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
+pub struct Manifest {
     /// Format of everything after this number.
     pub format: u16,
     /// When packed, milliseconds since 1970.
@@ -41,6 +50,8 @@ pub struct Header {
     pub counter: u64,
     /// Embedding space of the networks, the classifier and the gallery.
     pub space: SpaceName,
+    /// Whether the gallery replaces also the people enrolled at the door.
+    pub replace: bool,
     /// The parts, in file order.
     pub parts: Vec<Part, MAX_PARTS>,
 }
@@ -69,6 +80,19 @@ pub enum PartKind {
     Gallery,
     /// Who may pass when, as TOML. At most one.
     Policy,
+    /// Face crops with the embeddings the networks must give for them, see [`take_vector`]. At most one.
+    SelfTest,
+}
+
+impl PartKind {
+    /// Whether the part holds people's templates, or numbers made of them: kept sealed and only as long as they are enrolled.
+    #[must_use]
+    pub const fn is_personal(self) -> bool {
+        match self {
+            PartKind::Gallery | PartKind::Classifier => true,
+            PartKind::Networks | PartKind::Policy | PartKind::SelfTest => false,
+        }
+    }
 }
 
 /// A part's file name: 1 to 48 of `[A-Za-z0-9._-]`, not starting with a dot or a dash.
@@ -108,57 +132,34 @@ impl TryFrom<String<48>> for PartName {
     }
 }
 
-impl Header {
-    /// The header's length, from the first [`PREFIX_LEN`] bytes of a bundle.
-    ///
-    /// # Errors
-    /// [`BundleFault::Magic`] or [`BundleFault::Header`] if it cannot be one.
-    pub fn length(prefix: [u8; PREFIX_LEN]) -> Result<usize, BundleFault> {
-        let [m0, m1, m2, m3, l0, l1, l2, l3] = prefix;
-        if [m0, m1, m2, m3] != MAGIC {
-            return Err(BundleFault::Magic);
-        }
-        match usize::try_from(u32::from_le_bytes([l0, l1, l2, l3])) {
-            Ok(len) if (1..=MAX_HEADER).contains(&len) => Ok(len),
-            Ok(_) | Err(_) => Err(BundleFault::Header),
-        }
-    }
-
-    /// Reads a header from exactly its bytes, and checks that it does not contradict itself.
+impl Manifest {
+    /// Reads a manifest.
     ///
     /// # Errors
     /// [`BundleFault::Format`] for another format, [`BundleFault::Header`] for anything else.
-    pub fn parse(bytes: &[u8]) -> Result<Header, BundleFault> {
+    pub fn parse(bytes: &[u8]) -> Result<Manifest, BundleFault> {
         let (format, _) =
             postcard::take_from_bytes::<u16>(bytes).map_err(|_| BundleFault::Header)?;
         if format != FORMAT {
             return Err(BundleFault::Format { found: format });
         }
-        match postcard::take_from_bytes::<Header>(bytes) {
-            Ok((header, [])) if header.is_consistent() => Ok(header),
+        match postcard::take_from_bytes::<Manifest>(bytes) {
+            Ok((manifest, [])) if manifest.is_consistent() => Ok(manifest),
             Ok(_) | Err(_) => Err(BundleFault::Header),
         }
     }
 
-    /// Prefix and header as the bytes a bundle starts with.
+    /// The bytes to sign.
     ///
     /// # Errors
-    /// [`BundleFault::Header`] if the header contradicts itself.
-    pub fn encode<'b>(
-        &self,
-        buffer: &'b mut [u8; PREFIX_LEN + MAX_HEADER],
-    ) -> Result<&'b [u8], BundleFault> {
+    /// [`BundleFault::Header`] if the manifest contradicts itself.
+    pub fn encode<'b>(&self, buffer: &'b mut [u8; MAX_HEAD]) -> Result<&'b [u8], BundleFault> {
         if self.format != FORMAT || !self.is_consistent() {
             return Err(BundleFault::Header);
         }
-        let (prefix, rest) = buffer.split_at_mut(PREFIX_LEN);
-        let len = postcard::to_slice(self, rest)
-            .map_err(|_| BundleFault::Header)?
-            .len();
-        prefix[..4].copy_from_slice(&MAGIC);
-        // At most MAX_HEADER.
-        prefix[4..].copy_from_slice(&(len as u32).to_le_bytes());
-        Ok(&buffer[..PREFIX_LEN + len])
+        postcard::to_slice(self, buffer)
+            .map(|bytes| &*bytes)
+            .map_err(|_| BundleFault::Header)
     }
 
     /// Length of all parts together, in bytes.
@@ -179,6 +180,165 @@ impl Header {
         };
         self.parts_len().is_some() && !self.parts.iter().enumerate().any(clash)
     }
+}
+
+/// A bundle's head, taken apart. Who signed it, and whether rightly, is not looked at here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// The signed bytes.
+    pub manifest: &'a [u8],
+    /// The text of the minisign signature.
+    pub signature: &'a str,
+}
+
+impl<'a> Head<'a> {
+    /// The head's length, prefix included, from the first bytes of a bundle.
+    ///
+    /// # Errors
+    /// [`BundleFault::Magic`], [`BundleFault::Unsigned`], or [`BundleFault::Header`] if it cannot be one.
+    pub fn length(prefix: [u8; PREFIX_LEN]) -> Result<usize, BundleFault> {
+        let [m0, m1, m2, m3, lengths @ ..] = prefix;
+        match [m0, m1, m2, m3] {
+            MAGIC => {}
+            UNSIGNED_MAGIC => return Err(BundleFault::Unsigned),
+            _ => return Err(BundleFault::Magic),
+        }
+        let [a0, a1, a2, a3, b0, b1, b2, b3] = lengths;
+        let manifest = u32::from_le_bytes([a0, a1, a2, a3]) as usize;
+        let signature = u32::from_le_bytes([b0, b1, b2, b3]) as usize;
+        if manifest == 0 || manifest > MAX_HEAD || signature > MAX_SIGNATURE {
+            return Err(BundleFault::Header);
+        }
+        let length = PREFIX_LEN + manifest + signature;
+        if length > MAX_HEAD {
+            return Err(BundleFault::Header);
+        }
+        Ok(length)
+    }
+
+    /// Takes a whole head apart.
+    ///
+    /// # Errors
+    /// As [`Head::length`]; [`BundleFault::Length`] if bytes are missing or follow, [`BundleFault::Unsigned`] without a
+    /// signature.
+    pub fn parse(bytes: &'a [u8]) -> Result<Head<'a>, BundleFault> {
+        let (prefix, rest) = bytes
+            .split_first_chunk::<PREFIX_LEN>()
+            .ok_or(BundleFault::Magic)?;
+        let length = Head::length(*prefix)?;
+        if bytes.len() != length {
+            return Err(BundleFault::Length);
+        }
+        let [_, _, _, _, a0, a1, a2, a3, ..] = *prefix;
+        let manifest_len = u32::from_le_bytes([a0, a1, a2, a3]) as usize;
+        // `length` covers both.
+        let (manifest, signature) = rest
+            .split_at_checked(manifest_len)
+            .ok_or(BundleFault::Length)?;
+        if signature.is_empty() {
+            return Err(BundleFault::Unsigned);
+        }
+        let signature = core::str::from_utf8(signature).map_err(|_| BundleFault::Signature)?;
+        Ok(Head {
+            manifest,
+            signature,
+        })
+    }
+
+    /// The head's bytes.
+    ///
+    /// # Errors
+    /// [`BundleFault::Header`] if it is too long.
+    pub fn encode(&self) -> Result<Vec<u8, MAX_HEAD>, BundleFault> {
+        let mut bytes = Vec::new();
+        let lengths = [self.manifest.len(), self.signature.len()].map(u32::try_from);
+        let [Ok(manifest), Ok(signature)] = lengths else {
+            return Err(BundleFault::Header);
+        };
+        if self.signature.len() > MAX_SIGNATURE {
+            return Err(BundleFault::Header);
+        }
+        let pieces: [&[u8]; 5] = [
+            &MAGIC,
+            &manifest.to_le_bytes(),
+            &signature.to_le_bytes(),
+            self.manifest,
+            self.signature.as_bytes(),
+        ];
+        for piece in pieces {
+            bytes
+                .extend_from_slice(piece)
+                .map_err(|_| BundleFault::Header)?;
+        }
+        Ok(bytes)
+    }
+
+    /// What the bundle holds, and its name.
+    ///
+    /// # Errors
+    /// As [`Manifest::parse`].
+    pub fn manifest(&self) -> Result<(BundleId, Manifest), BundleFault> {
+        let manifest = Manifest::parse(self.manifest)?;
+        let id = BundleId {
+            digest: Digest(Sha256::digest(self.manifest).into()),
+            counter: manifest.counter,
+        };
+        Ok((id, manifest))
+    }
+}
+
+/// One crop of a self-test part, with the embedding the networks must give for it, bit for bit.
+///
+/// In the part: width, height and number of values (u32, little endian), `width * height * 3` bytes of RGB, row by row,
+/// then the values' bits (u32, little endian).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vector<'a> {
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// The pixels.
+    pub rgb: &'a [u8],
+    /// The bits of the values, four bytes each.
+    pub values: &'a [u8],
+}
+
+/// Longest side of a self-test crop, in pixels.
+pub const MAX_VECTOR_SIDE: u32 = 1024;
+
+impl Vector<'_> {
+    /// The embedding's values.
+    pub fn values(&self) -> impl Iterator<Item = f32> + '_ {
+        self.values
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|bits| f32::from_bits(u32::from_le_bytes(*bits)))
+    }
+}
+
+/// Takes the next crop off a self-test part; `None` if what is left is not one.
+pub fn take_vector<'a>(part: &mut &'a [u8]) -> Option<Vector<'a>> {
+    let mut rest = *part;
+    let mut number = || {
+        let (bytes, after) = rest.split_first_chunk::<4>()?;
+        rest = after;
+        Some(u32::from_le_bytes(*bytes))
+    };
+    let (width, height, count) = (number()?, number()?, number()?);
+    let sides = 1..=MAX_VECTOR_SIDE;
+    if !sides.contains(&width) || !sides.contains(&height) || count as usize > crate::MAX_TEMPLATE {
+        return None;
+    }
+    let (rgb, rest) = rest.split_at_checked(width as usize * height as usize * 3)?;
+    let (values, rest) = rest.split_at_checked(count as usize * 4)?;
+    *part = rest;
+    Some(Vector {
+        width,
+        height,
+        rgb,
+        values,
+    })
 }
 
 /// One record of a gallery part as it stands in the file: its length, then its bytes.

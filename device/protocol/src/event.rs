@@ -53,6 +53,47 @@ pub enum EventKind {
         /// How many.
         count: u64,
     },
+    /// A bundle did not prove itself, and the one before is in use again.
+    RolledBack {
+        /// Which bundle.
+        digest: Digest,
+        /// Why.
+        reason: RollbackReason,
+        /// What failed, in words.
+        text: Text<96>,
+    },
+}
+
+/// Why a bundle did not prove itself. Wire order is frozen: add at the end only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RollbackReason {
+    /// It could not be loaded, or failed its self-test, at a start while on trial.
+    SelfTest,
+    /// Judging a frame failed while it was on trial.
+    Networks,
+    /// Its people could not be taken over.
+    Gallery,
+    /// The device was started too often while it was on trial.
+    Unproven,
+}
+
+impl RollbackReason {
+    /// The reason as one word of JSON and log files; stable.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RollbackReason::SelfTest => "self-test",
+            RollbackReason::Networks => "networks",
+            RollbackReason::Gallery => "gallery",
+            RollbackReason::Unproven => "unproven",
+        }
+    }
+}
+
+impl fmt::Display for RollbackReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// Why a visit ended as it did. Wire order is frozen: add at the end only.
@@ -188,12 +229,14 @@ impl fmt::Display for DoorState {
 /// How far a bundle came. Wire order is frozen: add at the end only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UpdateStep {
-    /// Received and checked, now the active one on disk.
+    /// Received and checked, now on trial on disk.
     Committed,
     /// Loaded, tested, and judging frames.
     Running,
     /// It did not prove itself; the previous one is active again.
     RolledBack,
+    /// It has proved itself: now the active one.
+    Confirmed,
 }
 
 impl UpdateStep {
@@ -204,6 +247,7 @@ impl UpdateStep {
             UpdateStep::Committed => "committed",
             UpdateStep::Running => "running",
             UpdateStep::RolledBack => "rolled-back",
+            UpdateStep::Confirmed => "confirmed",
         }
     }
 }

@@ -9,12 +9,12 @@ use crc::{CRC_32_ISO_HDLC, Crc};
 use heapless::Vec;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::MAX_MESSAGE;
+use crate::MAX_ENVELOPE;
 
 /// The checksum: CRC-32 as in Ethernet and zip.
 const CRC: Crc<u32, crc::Table<16>> = Crc::<u32, crc::Table<16>>::new(&CRC_32_ISO_HDLC);
 const CRC_LEN: usize = 4;
-const MAX_PLAIN: usize = MAX_MESSAGE + CRC_LEN;
+const MAX_PLAIN: usize = MAX_ENVELOPE + CRC_LEN;
 
 /// Longest frame on the wire: COBS adds at most one byte in 254, and one; then the zero.
 pub const MAX_FRAME: usize = MAX_PLAIN + MAX_PLAIN.div_ceil(254) + 1;
@@ -64,9 +64,9 @@ impl Encoder {
     /// One message as a frame, ready to be written.
     ///
     /// # Errors
-    /// [`FrameError::TooLong`] above [`MAX_MESSAGE`]; no message of this crate is.
+    /// [`FrameError::TooLong`] above [`MAX_ENVELOPE`]; nothing of this crate is.
     pub fn encode<M: Serialize>(&mut self, message: &M) -> Result<&[u8], FrameError> {
-        let len = postcard::to_slice(message, &mut self.plain[..MAX_MESSAGE])
+        let len = postcard::to_slice(message, &mut self.plain[..MAX_ENVELOPE])
             .map_err(|_| FrameError::TooLong)?
             .len();
         let checksum = CRC.checksum(&self.plain[..len]).to_le_bytes();

@@ -1,37 +1,47 @@
-//! The words a Facelatch host and door exchange: messages, limits, framing and the bundle file's header.
+//! What a Facelatch host and door say to each other: messages, limits, framing, sessions and the bundle file's head.
 //!
-//! No I/O, no clock, no allocation: the device's `link` and the host's `client` bring those. Versions and frozen bytes
-//! are explained in this crate's README.
+//! No I/O and no clock: the device's `link` and the host's `client` bring those. Only `session` allocates. Versions and
+//! frozen bytes are explained in this crate's README.
 
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod bundle;
+pub mod bundle_v1;
 pub mod event;
 pub mod frame;
+pub mod keys;
 pub mod message;
 pub mod names;
 pub mod refusal;
+pub mod session;
 
-pub use event::{DoorState, Event, EventKind, Reason, UpdateStep};
+pub use event::{DoorState, Event, EventKind, Reason, RollbackReason, UpdateStep};
 pub use frame::{Deframer, Encoder, FrameError};
+pub use keys::{PairingCode, PublicKey, Role, SigningKey, TrustedKeys};
 pub use message::{
-    BundleId, BundleProgress, Chunk, Fault, GalleryRecord, Packet, PeoplePage, Person, Reply,
-    Request, Response, Staging, Status, Template, TemplateKey,
+    BundleId, BundleProgress, Chunk, Envelope, EnvelopeReply, Fault, GalleryRecord, Host,
+    HostsPage, Packet, PeoplePage, Person, Reply, Request, Response, RolledBack, Staging, Status,
+    Template, TemplateKey, Trial, UpdateStatus,
 };
 pub use names::{Digest, DisplayName, NameError, PersonId, SpaceName, Text};
 pub use refusal::{BundleFault, Refusal};
 
 /// The oldest protocol version this code speaks.
-pub const VERSION_LOWEST: u16 = 1;
+pub const VERSION_LOWEST: u16 = 2;
 /// The newest protocol version this code speaks.
-pub const VERSION_HIGHEST: u16 = 1;
+pub const VERSION_HIGHEST: u16 = 2;
 
-/// Longest encoded message, in bytes, before checksum and framing.
+/// Longest encoded message, in bytes, before sealing, checksum and framing.
 pub const MAX_MESSAGE: usize = 3072;
-/// Most bytes of a bundle in one [`message::Request::BundleChunk`].
+/// Longest envelope, in bytes: a sealed message with its tag (16), number (at most 10), length (2) and packet (6).
+pub const MAX_ENVELOPE: usize = MAX_MESSAGE + 40;
+/// Most bytes of a bundle in one [`message::Request::PartChunk`].
 pub const MAX_CHUNK: usize = 2048;
 /// Most numbers in a template.
 pub const MAX_TEMPLATE: usize = 512;
+/// Most hosts on one page of [`message::Response::Hosts`].
+pub const HOSTS_PER_PAGE: usize = 16;
 /// Most people on one page of [`message::Response::People`].
 pub const PEOPLE_PER_PAGE: usize = 16;

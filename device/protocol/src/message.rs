@@ -1,16 +1,20 @@
-//! Requests, responses and what they carry, version 1.
+//! Envelopes, requests, responses and what they carry.
 //!
 //! Wire order of every enum and struct here is frozen: add variants at the end, never fields (see the README's
-//! versioning rule). `tests/v1.rs` holds the bytes.
+//! versioning rule). `tests/v1.rs` and `tests/v2.rs` hold the bytes. What an envelope seals is in `session`.
 
-use heapless::Vec;
+use heapless::{Vec, Vec as Bytes};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    MAX_CHUNK, MAX_TEMPLATE, PEOPLE_PER_PAGE,
-    event::{DoorState, Event},
+    HOSTS_PER_PAGE, MAX_CHUNK, MAX_TEMPLATE, PEOPLE_PER_PAGE,
+    audit::AuditPage,
+    bundle::{MAX_HEAD, MAX_PARTS, MAX_SIGNATURE},
+    event::{DoorState, Event, RollbackReason},
+    keys::{PublicKey, Role, TrustedKeys},
     names::{Digest, DisplayName, PersonId, SpaceName, Text},
     refusal::Refusal,
+    session::{HandshakeBytes, Purpose, Sealed},
 };
 
 /// What one frame carries: a message under the number of the request it belongs to.
@@ -28,12 +32,53 @@ pub struct Packet<M> {
 /// An answer with its number.
 pub type Reply = Packet<Response>;
 
+/// What a host puts on the line: the only things said in clear are versions and handshake messages.
+#[allow(clippy::large_enum_variant)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Envelope {
+    /// First on every connection, and whenever a host starts over: the versions it speaks.
+    Hello {
+        /// Lowest version.
+        lowest: u16,
+        /// Highest version.
+        highest: u16,
+    },
+    /// A handshake message, after the door's `Hello`.
+    Handshake {
+        /// What for.
+        purpose: Purpose,
+        /// The message.
+        message: HandshakeBytes,
+    },
+    /// A sealed `Packet<Request>`; the number of the frame's own packet is 0.
+    Sealed(Sealed),
+}
+
+/// What a door puts on the line.
+#[allow(clippy::large_enum_variant)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum EnvelopeReply {
+    /// No, and why: before a session stands, or when a frame is not of it. Nobody vouches for it.
+    Refused(Refusal),
+    /// The version spoken from here on. The name is told under seal, here it is empty.
+    Hello {
+        /// Version.
+        version: u16,
+        /// Empty.
+        device: Text<64>,
+    },
+    /// The door's handshake message.
+    Handshake(HandshakeBytes),
+    /// A sealed [`Reply`]; the number of the frame's own packet is 0.
+    Sealed(Sealed),
+}
+
 /// What a host asks.
 // A no_std crate cannot box the two large variants; a request lives on one stack at a time.
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Request {
-    /// Starts a session, or starts over: first on every connection, with the versions the host speaks.
+    /// Not used under seal: see [`Envelope::Hello`], whose bytes are the same.
     Hello {
         /// Lowest version.
         lowest: u16,
@@ -73,18 +118,18 @@ pub enum Request {
         /// Key of the record before; `None` for the first.
         after: Option<TemplateKey>,
     },
-    /// Starts receiving a bundle, or goes on with the same one. Answered with [`Response::Bundle`].
+    /// Version 1's way to send a bundle, which no signature covers: refused as unsigned. See [`Request::BundleOffer`].
     BundleBegin {
         /// Size of the file, in bytes.
         size: u64,
         /// SHA-256 of the file.
         sha256: Digest,
     },
-    /// The bytes at an offset, which must be where the device stands. Answered with [`Response::Bundle`].
+    /// Version 1's way, as [`Request::BundleBegin`].
     BundleChunk(Chunk),
-    /// Checks the received file and makes it the active one. Answered with [`Response::Bundle`].
+    /// Checks the received parts, tests the networks and puts the bundle on trial. Answered with [`Response::Bundle`].
     BundleCommit {
-        /// SHA-256 of the file.
+        /// The bundle's name.
         sha256: Digest,
     },
     /// Forgets what was received. Answered with [`Response::Bundle`].
@@ -104,6 +149,47 @@ pub enum Request {
     TimeSync {
         /// Milliseconds since 1970.
         unix_ms: u64,
+    },
+    /// Offers a bundle: its head is judged, and the answer says what is missing. Also how an interrupted push goes on.
+    /// Answered with [`Response::Parts`].
+    BundleOffer(Bytes<u8, MAX_HEAD>),
+    /// Bytes of a part of the offered bundle, at the offset where the device stands. Answered with [`Response::Bundle`].
+    PartChunk {
+        /// The part's place in the manifest.
+        part: u8,
+        /// Where in the part, and what.
+        chunk: Chunk,
+    },
+    /// How the last update went. Answered with [`Response::Update`].
+    UpdateStatus,
+    /// A page of paired hosts, by key. Answered with [`Response::Hosts`].
+    Hosts {
+        /// Last key of the page before; `None` for the first.
+        after: Option<PublicKey>,
+    },
+    /// Forgets a host; its sessions end. Answered with [`Response::Done`].
+    HostRevoke {
+        /// Its key.
+        host: PublicKey,
+    },
+    /// Opens the pairing window. Answered with [`Response::Pairing`].
+    PairingOpen {
+        /// The highest role it gives.
+        role: Role,
+    },
+    /// Closes the pairing window. Answered with [`Response::Done`].
+    PairingClose,
+    /// Replaces the two keys bundles are signed with. Answered with [`Response::Done`].
+    KeysReplace {
+        /// The new keys.
+        keys: TrustedKeys,
+        /// [`TrustedKeys::statement`] signed with one of the old ones: the text of a minisign signature.
+        signature: Bytes<u8, MAX_SIGNATURE>,
+    },
+    /// A page of the audit record. Answered with [`Response::Audit`].
+    AuditRead {
+        /// First number wanted; below the first one kept: from that one on.
+        from_seq: u64,
     },
 }
 
@@ -141,6 +227,27 @@ pub enum Response {
         /// How far the clock was moved, in milliseconds; positive = forward.
         moved_ms: i64,
     },
+    /// Bytes the device holds of each part of the offered bundle, in the manifest's order. All of them if it is active or on
+    /// trial already.
+    Parts(Bytes<u64, MAX_PARTS>),
+    /// How the last update went.
+    Update(UpdateStatus),
+    /// A page of paired hosts.
+    Hosts(HostsPage),
+    /// The pairing window is open.
+    Pairing {
+        /// The code to type at the other host.
+        code: Text<32>,
+        /// When it closes, milliseconds since 1970.
+        closes_unix_ms: u64,
+    },
+    /// The host is paired: first sealed answer after a pairing.
+    Paired {
+        /// The role given.
+        role: Role,
+    },
+    /// A page of the audit record.
+    Audit(AuditPage),
 }
 
 /// How a device is.
@@ -189,12 +296,67 @@ pub struct Fault {
     pub text: Text<160>,
 }
 
+/// How the last update went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UpdateStatus {
+    /// The bundle on trial; it is the one in use.
+    pub trial: Option<Trial>,
+    /// The last bundle that did not prove itself, kept until another one does.
+    pub rolled_back: Option<RolledBack>,
+    /// The highest counter ever committed: a bundle needs a larger one.
+    pub highest_counter: u64,
+    /// Serial of the trusted signing keys; `None` while there are none.
+    pub keys_serial: Option<u64>,
+}
+
+/// A bundle on trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Which.
+    pub id: BundleId,
+    /// Healthy frames it still has to judge.
+    pub frames_left: u32,
+}
+
+/// A bundle that did not prove itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RolledBack {
+    /// Which.
+    pub id: BundleId,
+    /// When, milliseconds since 1970.
+    pub unix_ms: u64,
+    /// Why.
+    pub reason: RollbackReason,
+    /// What failed, in words.
+    pub text: Text<96>,
+}
+
+/// A page of paired hosts, sorted by key; empty after the last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostsPage {
+    /// The hosts.
+    pub hosts: Vec<Host, HOSTS_PER_PAGE>,
+}
+
+/// A paired host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its key.
+    pub key: PublicKey,
+    /// Its name, as it said when it paired.
+    pub name: DisplayName,
+    /// What it may ask for.
+    pub role: Role,
+    /// When it paired, milliseconds since 1970.
+    pub paired_unix_ms: u64,
+}
+
 /// Names a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BundleId {
-    /// SHA-256 of the file.
+    /// SHA-256 of the manifest, which holds the digests of all parts.
     pub digest: Digest,
-    /// The counter in its header; grows with every bundle packed.
+    /// The counter in its manifest; grows with every bundle packed.
     pub counter: u64,
 }
 
@@ -249,10 +411,10 @@ pub struct GalleryRecord {
     pub template: Template,
 }
 
-/// Bytes of a bundle at an offset.
+/// Bytes of a part at an offset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Chunk {
-    /// Where, from the file's start.
+    /// Where, from the part's start.
     pub offset: u64,
     /// At least one byte.
     pub bytes: Vec<u8, MAX_CHUNK>,
@@ -263,7 +425,7 @@ pub struct Chunk {
 pub struct BundleProgress {
     /// The one being received.
     pub staging: Option<Staging>,
-    /// The one in use.
+    /// The one that has proved itself; in use unless another is on trial.
     pub active: Option<BundleId>,
     /// The one to go back to.
     pub previous: Option<BundleId>,
@@ -272,10 +434,10 @@ pub struct BundleProgress {
 /// A bundle being received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Staging {
-    /// Size of the whole file, in bytes.
+    /// Size of all parts, in bytes.
     pub size: u64,
-    /// SHA-256 of the whole file.
+    /// The bundle's name.
     pub sha256: Digest,
-    /// Bytes received: the offset of the next chunk.
+    /// Bytes of them that are there, received or held already.
     pub received: u64,
 }

@@ -6,7 +6,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::SpaceName;
+use crate::{keys::Role, names::SpaceName};
 
 /// Why a request was refused. Wire order is frozen: add at the end only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,6 +85,39 @@ pub enum Refusal {
     NotAllowed,
     /// A fault in the device; its log says more.
     Internal,
+    /// The handshake is not one for this device, or was changed on its way.
+    Handshake,
+    /// The host is not paired, or not any more.
+    NotPaired,
+    /// No pairing window is open.
+    PairingClosed,
+    /// The pairing code is wrong.
+    WrongCode {
+        /// Tries left before the window closes.
+        tries_left: u8,
+    },
+    /// The host's role does not allow it.
+    Role {
+        /// The role it takes.
+        needed: Role,
+    },
+    /// A message that is not the next one of this session: replayed, out of order, or changed on its way.
+    Sealed,
+    /// The frame is longer than any message.
+    TooLong,
+    /// Something took too long: a handshake, half a frame.
+    TimedOut,
+    /// No more hosts can be paired.
+    TooManyHosts {
+        /// The limit.
+        limit: u32,
+    },
+    /// No such host.
+    UnknownHost,
+    /// The last admin cannot be revoked: pair another one first.
+    LastAdmin,
+    /// The keys' serial is not larger, or no trusted key signed them.
+    Keys,
 }
 
 impl fmt::Display for Refusal {
@@ -132,6 +165,31 @@ impl fmt::Display for Refusal {
             Refusal::Time => f.write_str("the time is not plausible"),
             Refusal::NotAllowed => f.write_str("its configuration does not allow this"),
             Refusal::Internal => f.write_str("it has an internal fault: see its log"),
+            Refusal::Handshake => f.write_str("the handshake is not one for this door"),
+            Refusal::NotPaired => f.write_str(
+                "this host is not paired with it: run `facelatch pair` while its pairing window is open",
+            ),
+            Refusal::PairingClosed => f.write_str(
+                "its pairing window is closed: hold its button, or let an admin open it with `facelatch hosts invite`",
+            ),
+            Refusal::WrongCode { tries_left: 0 } => {
+                f.write_str("the pairing code is wrong, and the pairing window is closed now")
+            }
+            Refusal::WrongCode { tries_left } => {
+                write!(f, "the pairing code is wrong: {tries_left} more tries")
+            }
+            Refusal::Role { needed } => write!(f, "that takes the role {needed}"),
+            Refusal::Sealed => f.write_str("a message was replayed, lost or changed on its way"),
+            Refusal::TooLong => f.write_str("the frame is too long"),
+            Refusal::TimedOut => f.write_str("it waited too long"),
+            Refusal::TooManyHosts { limit } => {
+                write!(f, "it pairs with at most {limit} hosts: revoke one")
+            }
+            Refusal::UnknownHost => f.write_str("it knows no such host"),
+            Refusal::LastAdmin => {
+                f.write_str("this is its last admin: pair another one before revoking it")
+            }
+            Refusal::Keys => f.write_str("no key it trusts signed the new keys, or they are not newer"),
         }
     }
 }
@@ -148,7 +206,7 @@ pub enum BundleFault {
         /// The format number found.
         found: u16,
     },
-    /// The header is damaged, too long, or contradicts itself.
+    /// The head or manifest is damaged, too long, or contradicts itself.
     Header,
     /// The parts' lengths do not add up to the file's.
     Length,
@@ -168,6 +226,22 @@ pub enum BundleFault {
     Space,
     /// Its networks failed the device's own test.
     SelfTest,
+    /// It is not signed.
+    Unsigned,
+    /// Signed with a key the device does not trust.
+    UnknownSigner,
+    /// The signature does not fit the manifest.
+    Signature,
+    /// Older than a bundle that was committed before.
+    Downgrade {
+        /// The highest counter committed.
+        highest: u64,
+    },
+    /// As old as a bundle that was committed before, and not the one in use.
+    Replayed {
+        /// The highest counter committed.
+        highest: u64,
+    },
 }
 
 impl fmt::Display for BundleFault {
@@ -184,6 +258,20 @@ impl fmt::Display for BundleFault {
                 f.write_str("its networks, classifier and gallery are of different spaces")
             }
             BundleFault::SelfTest => f.write_str("its networks failed the device's own test"),
+            BundleFault::Unsigned => f.write_str("it is not signed"),
+            BundleFault::UnknownSigner => {
+                f.write_str("it is signed with a key the device does not trust")
+            }
+            BundleFault::Signature => f.write_str("its signature does not fit its manifest"),
+            BundleFault::Downgrade { highest } => {
+                write!(
+                    f,
+                    "it is older than bundle {highest}, which was there before: pack a new one"
+                )
+            }
+            BundleFault::Replayed { highest } => {
+                write!(f, "bundle {highest} was there before: pack a new one")
+            }
         }
     }
 }

@@ -5,7 +5,8 @@ use facelatch_protocol::{
     Chunk, Deframer, DisplayName, DoorState, Encoder, Event, EventKind, FrameError, GalleryRecord,
     MAX_CHUNK, MAX_MESSAGE, MAX_TEMPLATE, PEOPLE_PER_PAGE, Packet, PeoplePage, Person, PersonId,
     Reason, Reply, Request, Response, SpaceName, Template, TemplateKey, Text,
-    bundle::{self, Header, MAX_RECORD},
+    bundle::{self, MAX_RECORD},
+    bundle_v1::Header,
     frame::MAX_FRAME,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};

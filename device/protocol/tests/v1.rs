@@ -8,7 +8,8 @@ use facelatch_protocol::{
     BundleFault, BundleId, BundleProgress, Chunk, Digest, DisplayName, DoorState, Encoder, Event,
     EventKind, Fault, GalleryRecord, Packet, PeoplePage, Person, PersonId, Reason, Refusal,
     Request, Response, SpaceName, Staging, Status, Template, TemplateKey, Text, UpdateStep,
-    bundle::{self, FORMAT, Header, MAX_HEADER, MAX_RECORD, PREFIX_LEN, Part, PartKind, PartName},
+    bundle::{self, MAX_RECORD, Part, PartKind, PartName},
+    bundle_v1::{FORMAT, Header, MAX_HEADER, PREFIX_LEN},
 };
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -51,7 +51,16 @@ pub(crate) fn bundle(swap: &mut Swap, request: Request) -> Response {
         | Request::GalleryPull { .. }
         | Request::EventsSubscribe { .. }
         | Request::DoorState
-        | Request::TimeSync { .. } => Err(Refusal::Internal),
+        | Request::TimeSync { .. }
+        | Request::BundleOffer(_)
+        | Request::PartChunk { .. }
+        | Request::UpdateStatus
+        | Request::AuditRead { .. }
+        | Request::Hosts { .. }
+        | Request::HostRevoke { .. }
+        | Request::PairingOpen { .. }
+        | Request::PairingClose
+        | Request::KeysReplace { .. } => Err(Refusal::Internal),
     };
     match done {
         Ok(()) => swap.progress(),
@@ -92,7 +101,16 @@ pub(crate) fn device(
         | Request::BundleChunk(_)
         | Request::BundleCommit { .. }
         | Request::BundleAbort
-        | Request::BundleStatus => Err(Error::Bug("a request took the wrong way".to_owned())),
+        | Request::BundleStatus
+        | Request::BundleOffer(_)
+        | Request::PartChunk { .. }
+        | Request::UpdateStatus
+        | Request::AuditRead { .. }
+        | Request::Hosts { .. }
+        | Request::HostRevoke { .. }
+        | Request::PairingOpen { .. }
+        | Request::PairingClose
+        | Request::KeysReplace { .. } => Err(Error::Bug("a request took the wrong way".to_owned())),
     };
     match answered {
         Ok(()) => Response::Done,

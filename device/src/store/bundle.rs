@@ -4,7 +4,8 @@ use std::io::{self, Read, SeekFrom};
 
 use facelatch_protocol::{
     BundleFault, Digest,
-    bundle::{Header, PREFIX_LEN, Part, PartKind},
+    bundle::{Part, PartKind},
+    bundle_v1::{Header, PREFIX_LEN},
 };
 use sha2::{Digest as _, Sha256};
 

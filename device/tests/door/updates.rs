@@ -8,9 +8,8 @@ use facelatch_models::{
 };
 use facelatch_protocol::{
     BundleFault, Digest, GalleryRecord, Refusal, Request, Response, SpaceName, Template,
-    bundle::{
-        FORMAT, Header, MAX_HEADER, MAX_RECORD, PREFIX_LEN, Part, PartKind, PartName, encode_record,
-    },
+    bundle::{MAX_RECORD, Part, PartKind, PartName, encode_record},
+    bundle_v1::{FORMAT, Header, MAX_HEADER, PREFIX_LEN},
 };
 use sha2::{Digest as _, Sha256};
 

@@ -12,7 +12,8 @@ use facelatch_device::store::{
 };
 use facelatch_protocol::{
     BundleFault, Digest, Refusal, SpaceName, Staging,
-    bundle::{FORMAT, Header, MAX_HEADER, PREFIX_LEN, Part, PartKind, PartName},
+    bundle::{Part, PartKind, PartName},
+    bundle_v1::{FORMAT, Header, MAX_HEADER, PREFIX_LEN},
 };
 use sha2::Digest as _;
 

@@ -12,7 +12,7 @@ use std::{
 
 use facelatch_protocol::{
     BundleFault, BundleId, Chunk, Digest, MAX_CHUNK, Refusal, Request, Response, Staging,
-    bundle::{Header, PREFIX_LEN},
+    bundle_v1::{Header, PREFIX_LEN},
 };
 use sha2::{Digest as _, Sha256};
 

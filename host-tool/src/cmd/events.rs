@@ -80,6 +80,15 @@ pub enum What {
         /// Which step.
         step: String,
     },
+    /// A bundle did not prove itself; the one before is in use again.
+    RolledBack {
+        /// Which.
+        sha256: String,
+        /// Why, in a word.
+        reason: &'static str,
+        /// What failed.
+        text: String,
+    },
     /// Something failed.
     Fault {
         /// What.
@@ -124,6 +133,15 @@ impl From<Event> for EventReport {
                 sha256: digest.to_string(),
                 step: step.to_string(),
             },
+            EventKind::RolledBack {
+                digest,
+                reason,
+                text,
+            } => What::RolledBack {
+                sha256: digest.to_string(),
+                reason: reason.as_str(),
+                text: text.to_string(),
+            },
             EventKind::Fault(text) => What::Fault {
                 text: text.to_string(),
             },
@@ -164,6 +182,11 @@ impl fmt::Display for EventReport {
             }
             What::Door { door, .. } => write!(f, "door {door}"),
             What::Update { sha256, step } => write!(f, "bundle {:.12} {step}", sha256),
+            What::RolledBack {
+                sha256,
+                reason,
+                text,
+            } => write!(f, "bundle {sha256:.12} rolled back ({reason}): {text}"),
             What::Fault { text } => write!(f, "fault: {text}"),
             What::Missed { count } => write!(f, "{count} events before this one were not sent"),
         }

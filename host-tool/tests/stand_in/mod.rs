@@ -22,7 +22,8 @@ use facelatch_host::connect::Target;
 use facelatch_protocol::{
     Digest, DoorState, Event, EventKind, GalleryRecord, PeoplePage, Person, PersonId, Refusal,
     Request, Response, SpaceName, Status, TemplateKey, Text, UpdateStep,
-    bundle::{FORMAT, Header, MAX_HEADER, PREFIX_LEN, Part, PartKind, PartName},
+    bundle::{Part, PartKind, PartName},
+    bundle_v1::{FORMAT, Header, MAX_HEADER, PREFIX_LEN},
 };
 use serialport::{SerialPort, TTYPort};
 use sha2::{Digest as _, Sha256};
@@ -243,6 +244,15 @@ impl Loop {
                 return Ok(Response::Bundle(self.store.progress()));
             }
             Request::BundleStatus => return Ok(Response::Bundle(self.store.progress())),
+            Request::BundleOffer(_)
+            | Request::PartChunk { .. }
+            | Request::UpdateStatus
+            | Request::AuditRead { .. }
+            | Request::Hosts { .. }
+            | Request::HostRevoke { .. }
+            | Request::PairingOpen { .. }
+            | Request::PairingClose
+            | Request::KeysReplace { .. } => return Err(Refusal::Internal),
         }
         Ok(Response::Done)
     }
