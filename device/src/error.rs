@@ -92,6 +92,17 @@ pub enum Error {
         /// What does not fit.
         why: String,
     },
+    /// Storage: the device's own keys were changed from outside, are gone, or are no secret any more.
+    #[error(
+        "the device's keys in {path} cannot be used: {why}; restore the file, or move the whole data folder away and set \
+         the door up anew"
+    )]
+    KeysDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// Storage: the audit record was changed from outside.
     #[error(
         "the audit record {path} is damaged at record {at}: {why}; move the folder away to begin a new one"
@@ -139,6 +150,7 @@ impl Error {
             | Error::Storage { .. }
             | Error::Gallery(_)
             | Error::GalleryDamaged { .. }
+            | Error::KeysDamaged { .. }
             | Error::AuditDamaged { .. }
             | Error::Bug(_) => 4,
         }

@@ -17,6 +17,7 @@ pub mod link;
 pub mod policy;
 pub mod quality;
 pub mod run;
+pub mod seal;
 pub mod store;
 pub mod swap;
 pub mod vote;

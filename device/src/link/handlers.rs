@@ -226,6 +226,7 @@ pub(crate) fn refusal(running: &Running, error: &Error) -> Refusal {
         Error::Storage { .. }
         | Error::Gallery(_)
         | Error::GalleryDamaged { .. }
+        | Error::KeysDamaged { .. }
         | Error::AuditDamaged { .. } => Refusal::Storage,
         Error::Call(_)
         | Error::Config { .. }

@@ -158,6 +158,7 @@ impl Running {
             | Error::Config { .. }
             | Error::Link(_)
             | Error::DataInUse { .. }
+            | Error::KeysDamaged { .. }
             | Error::Space { .. }
             | Error::UnknownPerson(_)
             | Error::Full { .. }
