@@ -5,8 +5,7 @@
 //! of a last record is cut off; anything else that does not fit is damage. Called by `events`.
 //!
 //! ```text
-//! audit/<first number>.log   "FLA1" | hash before | record | record | ...        record = u16 length | body | hash
-//! hash = SHA-256(hash before | body)     body = postcard(Entry)     the first hash before of all is zero
+//! audit/<first number>.log   "FLA1" | hash before | record | record | ...        records: see the protocol's `audit`
 //! ```
 
 use std::{
@@ -16,66 +15,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use facelatch_protocol::{Digest, EventKind, PersonId, Text};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+pub use facelatch_protocol::audit::{Entry, What};
+use facelatch_protocol::{
+    Digest,
+    audit::{Chain as Place, Record, link},
+};
 
 use crate::error::Error;
 
 const MAGIC: &[u8; 4] = b"FLA1";
 const HEADER_LEN: u64 = 4 + 32;
-
-/// One record.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Counts from 1; never used again.
-    pub seq: u64,
-    /// Wall time, milliseconds since 1970.
-    pub unix_ms: u64,
-    /// What happened.
-    pub what: What,
-}
-
-/// What happened. Stored order is frozen: add at the end only.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum What {
-    /// The daemon started.
-    Started {
-        /// Its version.
-        software: Text<32>,
-    },
-    /// The daemon stopped in order.
-    Stopped,
-    /// Something listeners on the link are told too.
-    Event(EventKind),
-    /// A person was added or renamed.
-    PersonAdded {
-        /// Who.
-        person: PersonId,
-    },
-    /// A person and all templates were removed.
-    PersonRemoved {
-        /// Who.
-        person: PersonId,
-    },
-    /// Templates were added.
-    TemplatesAdded {
-        /// Whose.
-        person: PersonId,
-        /// How many.
-        count: u32,
-    },
-    /// The wall time was set.
-    ClockSet {
-        /// How far, in milliseconds; positive = forward.
-        moved_ms: i64,
-    },
-    /// A fault is gone.
-    Recovered {
-        /// Which.
-        what: Text<32>,
-    },
-}
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,19 +166,20 @@ impl Audit {
 impl<M: Medium> Audit<M> {
     fn append_here(&mut self, unix_ms: u64, what: What) -> Result<u64, Error> {
         let seq = self.next_seq;
-        let body = postcard::to_allocvec(&Entry { seq, unix_ms, what })
+        let place = Place {
+            next_seq: seq,
+            last: Digest(self.last),
+        };
+        let (record, next) = place
+            .continued(unix_ms, what)
             .map_err(|e| Error::Bug(format!("audit record: {e}")))?;
-        let hash = link(&self.last, &body);
-        let len =
-            u16::try_from(body.len()).map_err(|e| Error::Bug(format!("audit record: {e}")))?;
-        let record = [&len.to_le_bytes(), body.as_slice(), &hash].concat();
         self.medium
             .append_at(self.sound, &record)
             .map_err(Error::storage("write the audit record in", &self.folder))?;
         self.sound += record.len() as u64;
         self.in_file += 1;
         self.next_seq += 1;
-        self.last = hash;
+        self.last = next.last.0;
         Ok(seq)
     }
 }
@@ -309,10 +259,12 @@ fn read_file(
         last: *start,
     };
     while !rest.is_empty() {
-        let Some((body, hash, after)) = take_record(rest) else {
+        let mut after = rest;
+        let Ok(record) = Record::take(&mut after) else {
             return torn(path, chain, rest, is_last);
         };
-        if link(&chain.last, body) != *hash {
+        let hash = record.hash.0;
+        if link(&Digest(chain.last), record.body).0 != hash {
             // A power cut can leave zeros where the end of the last record should be.
             let zero_end = hash.ends_with(&[0]) && after.iter().all(|b| *b == 0);
             return match zero_end {
@@ -320,7 +272,7 @@ fn read_file(
                 false => Err(broken(path, chain.next_seq, "its hash is wrong")),
             };
         }
-        let Ok((entry, [])) = postcard::take_from_bytes::<Entry>(body) else {
+        let Some(entry) = record.entry() else {
             return Err(broken(
                 path,
                 chain.next_seq,
@@ -331,7 +283,7 @@ fn read_file(
         chain.sound += (rest.len() - after.len()) as u64;
         chain.in_file += 1;
         chain.next_seq += 1;
-        chain.last = *hash;
+        chain.last = hash;
         rest = after;
     }
     Ok(chain)
@@ -347,21 +299,6 @@ fn torn(path: &Path, chain: Chain, rest: &[u8], is_last: bool) -> Result<Chain, 
         rest.len()
     );
     Ok(chain)
-}
-
-fn take_record(bytes: &[u8]) -> Option<(&[u8], &[u8; 32], &[u8])> {
-    let (len, rest) = bytes.split_first_chunk::<2>()?;
-    let (body, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
-    let (hash, after) = rest.split_first_chunk::<32>()?;
-    Some((body, hash, after))
-}
-
-fn link(before: &[u8; 32], body: &[u8]) -> [u8; 32] {
-    Sha256::new()
-        .chain_update(before)
-        .chain_update(body)
-        .finalize()
-        .into()
 }
 
 fn broken(path: &Path, at: u64, why: &str) -> Error {
@@ -417,7 +354,7 @@ fn files(folder: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use facelatch_protocol::DoorState;
+    use facelatch_protocol::{DoorState, EventKind};
     use tempfile::TempDir;
 
     use super::*;
@@ -496,7 +433,8 @@ mod tests {
             }),
             ("record removed", |files| {
                 let bytes = fs::read(&files[2]).unwrap();
-                let (_, _, after) = take_record(&bytes[36..]).unwrap();
+                let mut after = &bytes[36..];
+                Record::take(&mut after).unwrap();
                 fs::write(&files[2], [&bytes[..36], after].concat()).unwrap();
             }),
             ("header changed", |files| {
