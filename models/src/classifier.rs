@@ -64,6 +64,15 @@ pub struct Prediction {
 }
 
 impl Classifier {
+    /// Reads a stored classifier (postcard); `None` if it is none, or [`Classifier::validate`] refuses it.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Classifier> {
+        let (classifier, []) = postcard::take_from_bytes::<Classifier>(bytes).ok()? else {
+            return None;
+        };
+        classifier.validate().is_ok().then_some(classifier)
+    }
+
     /// Trains on labelled embeddings (`None` = "none"); deterministic, and every class weighs the same however many
     /// examples it has.
     ///
