@@ -341,6 +341,36 @@ pub fn take_vector<'a>(part: &mut &'a [u8]) -> Option<Vector<'a>> {
     })
 }
 
+/// Puts one crop with its embedding at the end of a self-test part.
+///
+/// # Errors
+/// [`BundleFault::Header`] if the sides, the pixels and the values are not what [`take_vector`] takes.
+pub fn encode_vector(
+    [width, height]: [u32; 2],
+    rgb: &[u8],
+    values: &[f32],
+    part: &mut impl Extend<u8>,
+) -> Result<(), BundleFault> {
+    let sides = 1..=MAX_VECTOR_SIDE;
+    let fits = sides.contains(&width)
+        && sides.contains(&height)
+        && rgb.len() == width as usize * height as usize * 3
+        && values.len() <= crate::MAX_TEMPLATE;
+    if !fits {
+        return Err(BundleFault::Header);
+    }
+    // At most MAX_TEMPLATE.
+    let numbers = [width, height, values.len() as u32];
+    part.extend(numbers.into_iter().flat_map(u32::to_le_bytes));
+    part.extend(rgb.iter().copied());
+    part.extend(
+        values
+            .iter()
+            .flat_map(|value| value.to_bits().to_le_bytes()),
+    );
+    Ok(())
+}
+
 /// One record of a gallery part as it stands in the file: its length, then its bytes.
 ///
 /// # Errors
@@ -371,4 +401,48 @@ pub fn take_record(part: &mut &[u8]) -> Option<GalleryRecord> {
     };
     *part = after;
     Some(record)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn self_test_crops_come_back_bit_for_bit_and_wrong_ones_are_refused() {
+        let values = [1.0, -0.0, f32::MIN_POSITIVE];
+        let mut part = Vec::new();
+        encode_vector([2, 1], &[1, 2, 3, 4, 5, 6], &values, &mut part).unwrap();
+        encode_vector([1, 1], &[7, 8, 9], &[], &mut part).unwrap();
+        let mut rest = part.as_slice();
+        let first = take_vector(&mut rest).unwrap();
+        assert_eq!((first.width, first.height), (2, 1));
+        assert_eq!(first.rgb, [1, 2, 3, 4, 5, 6]);
+        let bits: Vec<u32> = first.values().map(f32::to_bits).collect();
+        assert_eq!(bits, values.map(f32::to_bits));
+        let second = take_vector(&mut rest).unwrap();
+        assert_eq!((second.rgb, second.values().count()), (&[7, 8, 9][..], 0));
+        assert!(rest.is_empty());
+
+        let cases: [([u32; 2], usize, usize); 5] = [
+            ([0, 1], 0, 1),
+            ([1, 0], 0, 1),
+            ([1025, 1], 1025 * 3, 1),
+            ([2, 1], 5, 1),
+            ([1, 1], 3, 513),
+        ];
+        for (sides, pixels, values) in cases {
+            let mut part = Vec::new();
+            let (rgb, values) = (std::vec![0; pixels], std::vec![0.0; values]);
+            let found = encode_vector(sides, &rgb, &values, &mut part);
+            assert_eq!(
+                (found, part.len()),
+                (Err(BundleFault::Header), 0),
+                "{sides:?}"
+            );
+        }
+    }
 }

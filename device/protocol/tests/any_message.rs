@@ -2,12 +2,16 @@
 //! and no bytes at all make the reader fail.
 
 use facelatch_protocol::{
-    Chunk, Deframer, DisplayName, DoorState, Encoder, Event, EventKind, FrameError, GalleryRecord,
-    MAX_CHUNK, MAX_MESSAGE, MAX_TEMPLATE, PEOPLE_PER_PAGE, Packet, PeoplePage, Person, PersonId,
-    Reason, Reply, Request, Response, SpaceName, Template, TemplateKey, Text,
-    bundle::{self, MAX_RECORD},
+    Chunk, Deframer, Digest, DisplayName, DoorState, Encoder, Envelope, Event, EventKind,
+    FrameError, GalleryRecord, HOSTS_PER_PAGE, Host, HostsPage, MAX_CHUNK, MAX_ENVELOPE,
+    MAX_MESSAGE, MAX_TEMPLATE, PEOPLE_PER_PAGE, Packet, PeoplePage, Person, PersonId, PublicKey,
+    Reason, Reply, Request, Response, Role, SigningKey, SpaceName, Template, TemplateKey, Text,
+    TrustedKeys,
+    audit::{AuditHead, AuditPage, MAX_PAGE},
+    bundle::{self, MAX_HEAD, MAX_PARTS, MAX_RECORD},
     bundle_v1::Header,
     frame::MAX_FRAME,
+    session::{MAX_SEALED, Sealed},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -255,4 +259,76 @@ fn a_message_with_bytes_to_spare_is_not_a_message() {
         .to_vec();
     let found = read::<Packet<Request>>(&frame, &[100]);
     assert_eq!(found, [Err(FrameError::Message)]);
+}
+
+#[test]
+fn the_largest_messages_of_version_2_fit() {
+    let longest = "x".repeat(200);
+    let full = |byte| [byte; 512].into_iter().collect();
+    let signing = SigningKey {
+        number: [255; 8],
+        key: [255; 32],
+    };
+    let host = Host {
+        key: PublicKey([255; 32]),
+        name: DisplayName::parse(&longest[..64]).unwrap(),
+        role: Role::Admin,
+        paired_unix_ms: u64::MAX,
+    };
+    let head = AuditHead {
+        first_seq: u64::MAX,
+        next_seq: u64::MAX,
+        last: Digest([255; 32]),
+    };
+    let bytes = |len| vec![255u8; len];
+    let requests = [
+        Request::BundleOffer(bytes(MAX_HEAD).into_iter().collect()),
+        Request::PartChunk {
+            part: 255,
+            chunk: Chunk {
+                offset: u64::MAX,
+                bytes: bytes(MAX_CHUNK).into_iter().collect(),
+            },
+        },
+        Request::KeysReplace {
+            keys: TrustedKeys {
+                serial: u64::MAX,
+                keys: [signing, signing],
+            },
+            signature: full(255),
+        },
+    ];
+    let responses = [
+        Response::Parts([u64::MAX; MAX_PARTS].into_iter().collect()),
+        Response::Hosts(HostsPage {
+            hosts: vec![host; HOSTS_PER_PAGE].into_iter().collect(),
+        }),
+        Response::Audit(AuditPage {
+            head,
+            first_seq: u64::MAX,
+            before: head.last,
+            records: bytes(MAX_PAGE).into_iter().collect(),
+        }),
+    ];
+    fn len<M: serde::Serialize>(message: &M) -> usize {
+        postcard::to_slice(message, &mut [0; 4096]).unwrap().len()
+    }
+    let id = u32::MAX;
+    let packed = |body: &Request| len(&Packet { id, body });
+    let answered = |body: &Response| len(&Packet { id, body });
+    let lengths: Vec<usize> = (requests.iter().map(packed))
+        .chain(responses.iter().map(answered))
+        .collect();
+    assert!(lengths.iter().all(|&len| len <= MAX_MESSAGE), "{lengths:?}");
+
+    let sealed = Sealed {
+        nonce: u64::MAX,
+        bytes: bytes(MAX_SEALED).into_iter().collect(),
+    };
+    let envelope = Packet {
+        id,
+        body: Envelope::Sealed(sealed),
+    };
+    assert!(len(&envelope) <= MAX_ENVELOPE);
+    assert!(Encoder::new().encode(&envelope).unwrap().len() <= MAX_FRAME);
 }
