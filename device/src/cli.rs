@@ -92,6 +92,7 @@ impl Args {
             config,
             zoo: self.zoo.clone(),
             stop_after,
+            show_codes: true,
         })
     }
 }

@@ -172,21 +172,19 @@ settings! {
         max_templates_per_person: u32 = 64, in 1..=1_000;
     }
 
-    /// How hosts reach this door. Sessions are not authenticated or encrypted yet.
+    /// How hosts reach this door. Only paired hosts are heard, over sealed sessions.
     link: LinkSettings {
         /// This door's name, told to hosts.
         name: String = "facelatch door".to_owned();
         /// Address and port to listen on; empty for none.
-        tcp_listen: String = "127.0.0.1:7117".to_owned();
-        /// Listen on other than loopback addresses although nothing authenticates a session.
-        allow_unauthenticated_network: bool = false;
+        tcp_listen: String = "0.0.0.0:7117".to_owned();
         /// Serial port to serve, such as /dev/ttyAMA0; empty for none.
         serial_port: String = String::new();
         /// Its speed, in bits a second.
         serial_baud: u32 = 115_200, in 1_200..=4_000_000;
         /// Most TCP sessions at once.
         max_sessions: usize = 8, in 1..=256;
-        /// A frame must be complete this many milliseconds after its first byte.
+        /// A frame must be complete this many milliseconds after its first byte, a handshake after its connection.
         frame_timeout_ms: u64 = 5_000, in 100..=600_000;
         /// A TCP session ends after this many milliseconds without a request, unless it listens to events.
         idle_timeout_ms: u64 = 60_000, in 1_000..=86_400_000;
@@ -198,10 +196,26 @@ settings! {
         max_bundle_bytes: u64 = 134_217_728, in 65_536..=4_294_967_296;
     }
 
+    /// Pairing with hosts: with a code that the door shows. Without a paired admin it opens at every start.
+    pairing: PairingSettings {
+        /// How many milliseconds the pairing window stays open.
+        window_ms: u64 = 600_000, in 10_000..=86_400_000;
+        /// Holding the button for this many milliseconds opens it; 0 for never.
+        hold_ms: u64 = 5_000, in 0..=60_000;
+    }
+
+    /// New bundles: each is on trial before it is trusted.
+    update: Update {
+        /// Frames a new bundle has to judge without a fault.
+        trial_frames: u32 = 50, in 1..=1_000_000;
+        /// A bundle that has not proved itself after this many starts is taken back.
+        trial_starts: u32 = 3, in 1..=100;
+    }
+
     /// The audit record.
     audit: AuditSettings {
         /// Records in one file.
-        records_per_file: u64 = 4_096, in 16..=1_000_000;
+        records_per_file: u64 = 4_096, in 16..=65_536;
         /// Files kept; the oldest is deleted when a new one is begun.
         files: u64 = 16, in 2..=10_000;
     }
@@ -346,7 +360,6 @@ impl Config {
         let l = &self.link;
         link::Config {
             tcp_listen: l.tcp_listen.clone(),
-            allow_unauthenticated_network: l.allow_unauthenticated_network,
             serial_port: (!l.serial_port.is_empty()).then(|| l.serial_port.clone().into()),
             serial_baud: l.serial_baud,
             max_sessions: l.max_sessions,

@@ -54,6 +54,9 @@ pub enum Error {
         /// The limit.
         limit: u32,
     },
+    /// The operator's or the peer's: pairing, revoking or a change of signing keys that is not to be.
+    #[error(transparent)]
+    Hosts(#[from] crate::hosts::Refused),
     /// The operator's or the peer's: values that are no template of the space.
     #[error("a template has to be a unit vector of {dimension} finite numbers")]
     Template {
@@ -82,9 +85,11 @@ pub enum Error {
     /// Storage: the gallery cannot be read or written.
     #[error("gallery: {0}")]
     Gallery(String),
-    /// Storage: the gallery was changed from outside or by a failing disk. Never opened as an empty one.
+    /// Storage: the gallery was changed from outside or by a failing disk, beyond what its second copy can heal. Never
+    /// opened as an empty one.
     #[error(
-        "the gallery in {path} is damaged: {why}; move the folder away, start again and push the bundle"
+        "the gallery in {path} is damaged: {why}; restore the whole data folder, or move this folder away, start again \
+         and push the bundle: who was enrolled at the door has to be enrolled again"
     )]
     GalleryDamaged {
         /// The folder.
@@ -143,6 +148,7 @@ impl Error {
             | Error::Space { .. }
             | Error::UnknownPerson(_)
             | Error::Full { .. }
+            | Error::Hosts(_)
             | Error::Template { .. } => 2,
             Error::Board(_)
             | Error::Models(_)

@@ -12,6 +12,7 @@ pub mod enroll;
 pub mod error;
 pub mod events;
 pub mod gallery;
+pub mod hosts;
 pub mod identify;
 pub mod link;
 pub mod policy;
@@ -31,25 +32,27 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc::{Receiver, Sender, channel, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use facelatch_boards::{Board, BoardFile, Camera, sim};
 use facelatch_models::plans::PlanCache;
-use facelatch_protocol::Text;
+use facelatch_protocol::{PairingCode, PublicKey, RollbackReason, RolledBack, Text};
 
 use crate::{
     audit::{Audit, What},
     events::Events,
     gallery::Gallery,
+    hosts::Hosts,
     link::{Call, Link, Routes},
-    run::{Ends, Running},
+    run::{Ends, Running, Updates},
+    seal::DeviceKeys,
     store::Store,
-    swap::{Loader, Swap},
+    swap::{Around, Loader, Order, Swap, TrialRules},
 };
 pub use crate::{
     config::Config,
@@ -59,6 +62,14 @@ pub use crate::{
 
 /// Calls that may wait for the loop, or for the bundle slots, before a session is told to try again.
 const CALLS_WAITING: usize = 16;
+
+/// Folders of the data folder.
+const KEYS: &str = "keys";
+const GALLERY: &str = "gallery";
+const BUNDLES: &str = "bundles";
+const AUDIT: &str = "audit";
+/// Beside them, an empty file: all of them were made.
+const SET_UP: &str = "set-up";
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -73,12 +84,15 @@ pub struct Settings {
     pub zoo: Option<PathBuf>,
     /// When to end by itself.
     pub stop_after: StopAfter,
+    /// Print pairing codes on standard output.
+    pub show_codes: bool,
 }
 
 /// A running door. Dropping it stops it.
 pub struct Device {
     tcp_address: Option<SocketAddr>,
     sim: Option<sim::Handle>,
+    hosts: Arc<Hosts>,
     inbox: Sender<Input>,
     stop: Arc<AtomicBool>,
     threads: Option<JoinHandle<()>>,
@@ -97,27 +111,42 @@ impl Device {
             config,
             zoo,
             stop_after,
+            show_codes,
             ..
         } = settings;
         fs::create_dir_all(&data).map_err(Error::storage("create", &data))?;
-        let gallery = Gallery::open(&data.join("gallery"), Running::gallery_limits(&config))?;
+        let set_up = data.join(SET_UP);
+        check_whole(&data, &set_up)?;
+        let keys = open_keys(&data)?;
+        let hosts = Arc::new(Hosts::open(&data.join(KEYS), &keys)?);
+        let limits = Running::gallery_limits(&config);
+        let gallery = Gallery::open(&data.join(GALLERY), &keys.sealing, limits)?;
         let events = open_events(&data, &config, board.clock.unix_ms())?;
-        let mut store = Store::open(&data.join("bundles"), config.link.max_bundle_bytes)?;
+        let slots = store::Limits {
+            max_bundle_bytes: config.link.max_bundle_bytes,
+        };
+        let mut store = Store::open(&data.join(BUNDLES), &keys.sealing, slots)?;
+        // From here on, a folder that is not there is one that is gone.
+        fs::write(&set_up, "").map_err(Error::storage("write", &set_up))?;
         let plans = PlanCache::at(data.join("plans"));
         let mut loader = Loader::new(zoo, config.detector(), plans)?;
-        let prepared = loader.start(&mut store)?;
+        let trial = TrialRules {
+            starts: config.update.trial_starts,
+            frames: config.update.trial_frames,
+            frames_left: Arc::new(AtomicU32::new(config.update.trial_frames)),
+        };
+        let rolled_back_before = store.rolled_back().cloned();
+        let prepared = loader.start(&mut store, &trial, board.clock.unix_ms())?;
+        let rolled_back = store.rolled_back().cloned();
 
         let (inbox_sender, inbox) = channel();
+        let (orders, swap_orders) = channel();
         let (device, device_calls) = sync_channel(CALLS_WAITING);
         let (bundles, bundle_calls) = sync_channel(CALLS_WAITING);
-        let link = Link::start(
-            &config.link(),
-            &config.link.name,
-            Routes { device, bundles },
-        )?;
         let (frame_wanted, frames_wanted) = channel();
         let stop = Arc::new(AtomicBool::new(false));
         let sim = board.sim.clone();
+        let clock = Arc::clone(&board.clock);
         let ends = Ends {
             inbox,
             camera: frame_wanted,
@@ -125,11 +154,61 @@ impl Device {
             stop_after,
             manual_clock: sim.as_ref().is_some_and(|sim| sim.clock.is_some()),
         };
-        let progress = store.progress();
-        let (running, camera) =
-            Running::assemble(board, data, config, gallery, events, progress, prepared)?;
+        let updates = Updates {
+            on_trial: None,
+            frames_left: Arc::clone(&trial.frames_left),
+            orders: orders.clone(),
+        };
+        let parts = Parts {
+            data: data.clone(),
+            gallery,
+            hosts: Arc::clone(&hosts),
+            show_codes,
+            events,
+            progress: store.progress(),
+            updates,
+        };
+        let link_config = config.link();
+        let name = config.link.name.clone();
+        let (mut running, camera) = Running::assemble(board, config, parts, prepared)?;
+        if let Some(rolled_back) =
+            rolled_back.filter(|now| Some(now) != rolled_back_before.as_ref())
+        {
+            running.rolled_back(&rolled_back)?;
+        }
+        for damaged in store.damaged() {
+            running.rolled_back(&RolledBack {
+                id: *damaged,
+                unix_ms: running.unix_ms(),
+                reason: RollbackReason::SelfTest,
+                text: Text::cut("it is damaged on the disk: push a bundle again"),
+            })?;
+        }
+        if let Some(in_use) = store.in_use() {
+            // Its people are in the gallery now.
+            if let Err(error) = store.forget_personal(in_use.digest) {
+                log::error!(
+                    "people of bundle {} are there twice: {error}",
+                    in_use.digest
+                );
+            }
+        }
+        running.first_pairing()?;
+        let link = Link::start(
+            &link_config,
+            &name,
+            Arc::clone(&hosts),
+            Routes { device, bundles },
+        )?;
         let tcp_address = link.tcp_address();
-        let swap = Swap::new(store, loader, inbox_sender.clone());
+        let around = Around {
+            hosts: Arc::clone(&hosts),
+            trial,
+            audit: data.join(AUDIT),
+            clock,
+            loop_inbox: inbox_sender.clone(),
+        };
+        let swap = Swap::new(store, loader, around);
         let inbox = inbox_sender.clone();
         let threads = thread::Builder::new()
             .name("door".to_owned())
@@ -139,8 +218,13 @@ impl Device {
                         let inbox = inbox_sender.clone();
                         move || take_frames(camera, &frames_wanted, &inbox)
                     }),
-                    spawn("calls", move || pass_calls(device_calls, &inbox_sender)),
-                    spawn("bundles", move || swap.serve(bundle_calls)),
+                    spawn("calls", move || {
+                        pass_calls(device_calls, &inbox_sender, Input::Call);
+                    }),
+                    spawn("bundle calls", move || {
+                        pass_calls(bundle_calls, &orders, Order::Call);
+                    }),
+                    spawn("bundles", move || swap.serve(swap_orders)),
                 ];
                 // A panic in here unwinds through `running`, whose relay rests when dropped.
                 running.run(&ends);
@@ -154,10 +238,23 @@ impl Device {
         Ok(Device {
             tcp_address,
             sim,
+            hosts,
             inbox,
             stop,
             threads: Some(threads),
         })
+    }
+
+    /// The device's public key: what a paired host knows it by.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.hosts.own_key()
+    }
+
+    /// The code to pair with, while the pairing window is open.
+    #[must_use]
+    pub fn pairing_code(&self) -> Option<PairingCode> {
+        self.hosts.window(Instant::now()).map(|window| window.code)
     }
 
     /// The TCP address listened on, with the port the system chose if port 0 was configured.
@@ -214,12 +311,39 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     thread.expect("the system has threads left")
 }
 
+/// A door that was set up has people and bundles, even if there are none: folders that are gone are damage, not emptiness.
+fn check_whole(data: &Path, set_up: &Path) -> Result<(), Error> {
+    if !set_up.exists() {
+        return Ok(());
+    }
+    let gallery = data.join(GALLERY);
+    if !Gallery::exists(&gallery) {
+        return Err(Error::GalleryDamaged {
+            path: gallery,
+            why: "it is gone".to_owned(),
+        });
+    }
+    match data.join(BUNDLES).exists() {
+        true => Ok(()),
+        false => Err(store::Error::StateDamaged.into()),
+    }
+}
+
+/// The device's own keys, made at the first start, when there is nothing yet that they could have sealed.
+fn open_keys(data: &Path) -> Result<DeviceKeys, Error> {
+    let folder = data.join(KEYS);
+    let is_new = !Gallery::exists(&data.join(GALLERY))
+        && !Hosts::exist(&folder)
+        && !data.join(BUNDLES).exists();
+    DeviceKeys::open(&folder, is_new)
+}
+
 fn open_events(data: &Path, config: &Config, unix_ms: u64) -> Result<Events, Error> {
     let limits = audit::Limits {
         records_per_file: config.audit.records_per_file,
         files: config.audit.files,
     };
-    let mut events = Events::new(Audit::open(&data.join("audit"), limits)?);
+    let mut events = Events::new(Audit::open(&data.join(AUDIT), limits)?);
     let software = Text::cut(env!("CARGO_PKG_VERSION"));
     events.record(unix_ms, What::Started { software })?;
     Ok(events)
@@ -239,25 +363,42 @@ fn take_frames(mut camera: Box<dyn Camera>, wanted: &Receiver<()>, inbox: &Sende
     }
 }
 
-/// Puts calls into the loop's one inbox.
-fn pass_calls(calls: Receiver<Call>, inbox: &Sender<Input>) {
+/// Puts calls into the one inbox of whoever answers them.
+fn pass_calls<T>(calls: Receiver<Call>, inbox: &Sender<T>, as_input: impl Fn(Box<Call>) -> T) {
     for call in calls {
-        if inbox.send(Input::Call(Box::new(call))).is_err() {
+        if inbox.send(as_input(Box::new(call))).is_err() {
             return;
         }
     }
 }
 
+/// What the loop is made of beside board and settings.
+struct Parts {
+    data: PathBuf,
+    gallery: Gallery,
+    hosts: Arc<Hosts>,
+    show_codes: bool,
+    events: Events,
+    progress: facelatch_protocol::BundleProgress,
+    updates: Updates,
+}
+
 impl Running {
     fn assemble(
         board: Board,
-        data: PathBuf,
         config: Config,
-        gallery: Gallery,
-        events: Events,
-        progress: facelatch_protocol::BundleProgress,
+        parts: Parts,
         mut prepared: swap::Prepared,
     ) -> Result<(Running, Box<dyn Camera>), Error> {
+        let Parts {
+            data,
+            gallery,
+            hosts,
+            show_codes,
+            events,
+            progress,
+            updates,
+        } = parts;
         let networks = prepared.networks.take();
         let networks = networks.ok_or_else(|| Error::Bug("started without networks".to_owned()))?;
         log::info!("board {}, camera {}", board.name, board.camera.describe());
@@ -274,6 +415,8 @@ impl Running {
             networks,
             classifier: None,
             gallery,
+            hosts,
+            show_codes,
             matcher: None,
             enrollment: enroll::Enrollment::default(),
             door: door::State::Stopped,
@@ -282,6 +425,7 @@ impl Running {
             events,
             progress,
             offered: None,
+            updates,
             frames: 0,
             damaged: 0,
             last_fault: None,

@@ -1,14 +1,17 @@
 //! The device's ear: accepts TCP connections and serves one serial port, a thread a session.
 //!
 //! Sessions hold nothing of the device. Each request becomes a [`Call`] on a bounded channel and is answered by whoever
-//! owns the thing it is about; a slow, dead or hostile peer costs its own thread and nothing else. What a request does is
-//! in `handlers`.
+//! owns the thing it is about; a slow, dead or hostile peer costs its own thread and nothing else. Nobody is heard before
+//! a handshake has shown who it is (`session`); what a role may ask for is said here, in [`needed`]; what a request does
+//! is in `handlers`.
 
 mod event_sink;
+mod greeting;
 pub(crate) mod handlers;
 mod serial;
 mod session;
 mod tcp;
+mod throttle;
 
 use std::{
     fmt, io,
@@ -19,28 +22,29 @@ use std::{
     time::Duration,
 };
 
-use facelatch_protocol::{Request, Response};
+use facelatch_protocol::{PublicKey, Request, Response, Role};
 use serde::Deserialize;
 
 pub use self::event_sink::EventSink;
+use self::throttle::Throttle;
+use crate::hosts::{Hosts, Pairing};
 
 /// How the device is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Address and port to listen on; empty = no TCP. Default `127.0.0.1:7117`.
+    /// Address and port to listen on; empty = no TCP. Default `0.0.0.0:7117`.
     pub tcp_listen: String,
-    /// Sessions are not authenticated yet: listen on other than loopback addresses all the same. Default false.
-    pub allow_unauthenticated_network: bool,
     /// Serial port to serve; default none.
     pub serial_port: Option<PathBuf>,
     /// Its speed. Default 115200.
     pub serial_baud: u32,
     /// Most TCP sessions at once. Default 8.
     pub max_sessions: usize,
-    /// A frame must be complete this long after its first byte. Default 5000.
+    /// A frame must be complete this long after its first byte, and a handshake this long after a connection began.
+    /// Default 5000.
     pub frame_timeout_ms: u64,
-    /// A TCP session ends after this long without a request, unless it listens to events: then it is sent an empty frame
+    /// A TCP session ends after this long without a request, unless it listens to events: then it is sent a sign of life
     /// after every sixth part of this without an event. Default 60000.
     pub idle_timeout_ms: u64,
     /// A peer that takes no bytes for this long is given up. Default 5000.
@@ -52,8 +56,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            tcp_listen: "127.0.0.1:7117".to_owned(),
-            allow_unauthenticated_network: false,
+            tcp_listen: "0.0.0.0:7117".to_owned(),
             serial_port: None,
             serial_baud: 115_200,
             max_sessions: 8,
@@ -76,15 +79,6 @@ pub enum Error {
         /// What the system reported.
         source: io::Error,
     },
-    /// Reachable from the network, and nothing authenticates a session.
-    #[error(
-        "{address} can be reached from the network, and sessions are not authenticated: listen on 127.0.0.1, or set \
-         allow_unauthenticated_network = true on a network you trust"
-    )]
-    Unauthenticated {
-        /// As configured.
-        address: SocketAddr,
-    },
     /// Somebody else listens there.
     #[error("{address} is in use: stop the other program or choose another port in tcp_listen")]
     InUse {
@@ -104,7 +98,7 @@ pub enum Error {
     Thread(io::Error),
 }
 
-/// Who asks.
+/// Where a session comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Peer {
     /// A TCP connection.
@@ -122,13 +116,30 @@ impl fmt::Display for Peer {
     }
 }
 
-/// A request on its way to whoever answers it. Dropping it unanswered refuses it.
+/// What a session wants of the device.
+#[allow(clippy::large_enum_variant)]
+#[derive(Debug, Clone)]
+pub enum Ask {
+    /// A paired host's request, allowed by its role; never `Hello` or `Goodbye`, which the session answers itself.
+    Request(Request),
+    /// Remember this host: it knew the code. Answered with [`Response::Paired`].
+    Pair(Pairing),
+    /// Put on record that a wrong code was tried. Answered with [`Response::Done`].
+    WrongCode {
+        /// Tries left before the window closes.
+        tries_left: u8,
+    },
+}
+
+/// Something asked, on its way to whoever answers it. Dropping it unanswered refuses it.
 #[derive(Debug)]
 pub struct Call {
-    /// What is asked; never `Hello` or `Goodbye`, which the session answers itself.
-    pub request: Request,
-    /// Who asks.
+    /// What is asked.
+    pub ask: Ask,
+    /// From where.
     pub peer: Peer,
+    /// Which paired host; `None` for one that is only pairing.
+    pub host: Option<PublicKey>,
     /// Where the one answer goes; sending never blocks.
     pub reply: SyncSender<Response>,
     /// With [`Request::EventsSubscribe`]: where events go from then on, after the answer [`Response::Done`].
@@ -142,12 +153,15 @@ pub struct Call {
 pub struct Routes {
     /// Everything but bundles.
     pub device: SyncSender<Call>,
-    /// The bundle requests: writing and checking tens of megabytes.
+    /// The bundle requests: writing and checking tens of megabytes. Also the audit record, and removing people.
     pub bundles: SyncSender<Call>,
 }
 
 impl Routes {
-    fn of(&self, request: &Request) -> &SyncSender<Call> {
+    fn of(&self, ask: &Ask) -> &SyncSender<Call> {
+        let Ask::Request(request) = ask else {
+            return &self.device;
+        };
         match request {
             Request::BundleBegin { .. }
             | Request::BundleChunk(_)
@@ -157,13 +171,14 @@ impl Routes {
             | Request::BundleOffer(_)
             | Request::PartChunk { .. }
             | Request::UpdateStatus
-            | Request::AuditRead { .. } => &self.bundles,
+            | Request::AuditRead { .. }
+            // Removed there too, where a bundle with the person may be half received.
+            | Request::PersonRemove { .. } => &self.bundles,
             Request::Hello { .. }
             | Request::Goodbye
             | Request::Status
             | Request::People { .. }
             | Request::PersonAdd { .. }
-            | Request::PersonRemove { .. }
             | Request::TemplateAdd { .. }
             | Request::GalleryPull { .. }
             | Request::EventsSubscribe { .. }
@@ -178,6 +193,39 @@ impl Routes {
     }
 }
 
+/// The role a request takes: operators look after people and look at everything that happened, admins change what the
+/// door is.
+#[must_use]
+pub fn needed(request: &Request) -> Role {
+    match request {
+        Request::Hello { .. }
+        | Request::Goodbye
+        | Request::Status
+        | Request::People { .. }
+        | Request::PersonAdd { .. }
+        | Request::PersonRemove { .. }
+        | Request::TemplateAdd { .. }
+        | Request::GalleryPull { .. }
+        | Request::BundleStatus
+        | Request::EventsSubscribe { .. }
+        | Request::DoorState
+        | Request::UpdateStatus
+        | Request::AuditRead { .. } => Role::Operator,
+        Request::BundleBegin { .. }
+        | Request::BundleChunk(_)
+        | Request::BundleCommit { .. }
+        | Request::BundleAbort
+        | Request::BundleOffer(_)
+        | Request::PartChunk { .. }
+        | Request::TimeSync { .. }
+        | Request::Hosts { .. }
+        | Request::HostRevoke { .. }
+        | Request::PairingOpen { .. }
+        | Request::PairingClose
+        | Request::KeysReplace { .. } => Role::Admin,
+    }
+}
+
 /// The running link. Dropping it stops it.
 pub struct Link {
     tcp_address: Option<SocketAddr>,
@@ -186,15 +234,22 @@ pub struct Link {
 }
 
 impl Link {
-    /// Starts listening. `device` is the name told to peers.
+    /// Starts listening. `device` is the name told to paired hosts.
     ///
     /// # Errors
     /// Any of [`Error`]. A serial port that is not there is no error: it is tried again and again.
-    pub fn start(config: &Config, device: &str, routes: Routes) -> Result<Link, Error> {
+    pub fn start(
+        config: &Config,
+        device: &str,
+        hosts: Arc<Hosts>,
+        routes: Routes,
+    ) -> Result<Link, Error> {
         let shared = Arc::new(Shared {
             device: device.to_owned(),
+            hosts,
             limits: Limits::of(config),
             routes,
+            handshakes: Throttle::default(),
             stop: Stop::default(),
         });
         let mut link = Link {
@@ -240,8 +295,10 @@ impl Drop for Link {
 /// What all sessions share.
 struct Shared {
     device: String,
+    hosts: Arc<Hosts>,
     limits: Limits,
     routes: Routes,
+    handshakes: Throttle,
     stop: Stop,
 }
 
@@ -292,7 +349,6 @@ impl Stop {
     }
 }
 
-/// The configured address, refused if the network can reach it and nobody said that it may.
 fn tcp_address(config: &Config) -> Result<SocketAddr, Error> {
     let address = |source| Error::Address {
         text: config.tcp_listen.clone(),
@@ -300,10 +356,5 @@ fn tcp_address(config: &Config) -> Result<SocketAddr, Error> {
     };
     let nothing = || io::Error::new(io::ErrorKind::NotFound, "it names no address");
     let found = config.tcp_listen.to_socket_addrs().map_err(address)?.next();
-    let found = found.ok_or_else(|| address(nothing()))?;
-    if found.ip().to_canonical().is_loopback() || config.allow_unauthenticated_network {
-        Ok(found)
-    } else {
-        Err(Error::Unauthenticated { address: found })
-    }
+    found.ok_or_else(|| address(nothing()))
 }

@@ -9,6 +9,7 @@
 //! Every error becomes a `door::Event::Fault`: there is one road to the relay. What follows from an event is in `act`, changes of people in `people`. Started by `lib`.
 
 mod act;
+mod pairing;
 mod people;
 
 use std::{
@@ -16,7 +17,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender},
     },
     time::{Duration, Instant},
@@ -24,7 +25,7 @@ use std::{
 
 use facelatch_boards::{Button, Capture, Clock, Frame, Indicator, Pattern, Relay};
 use facelatch_models::{align::align, classifier::Classifier};
-use facelatch_protocol::{BundleProgress, PersonId, Refusal};
+use facelatch_protocol::{BundleProgress, Digest, PersonId, Refusal};
 
 use crate::{
     audit::What,
@@ -34,11 +35,12 @@ use crate::{
     error::Error,
     events::{self, Events},
     gallery::Gallery,
+    hosts::Hosts,
     identify::{Matcher, Verdict},
     link::{Call, handlers},
     policy::{self, Facts, Ruling},
     quality,
-    swap::{Networks, Prepared, Step},
+    swap::{Networks, Order, Prepared, Step},
     vote::{Decision, Outcome, Sighting, Vote},
 };
 
@@ -87,6 +89,8 @@ pub(crate) struct Running {
     pub(crate) networks: Networks,
     pub(crate) classifier: Option<Classifier>,
     pub(crate) gallery: Gallery,
+    pub(crate) hosts: Arc<Hosts>,
+    pub(crate) show_codes: bool,
     pub(crate) matcher: Option<Matcher>,
     pub(crate) vote: Vote,
     pub(crate) enrollment: Enrollment,
@@ -96,12 +100,23 @@ pub(crate) struct Running {
     pub(crate) events: Events,
     pub(crate) progress: BundleProgress,
     pub(crate) offered: Option<Box<Prepared>>,
+    pub(crate) updates: Updates,
     pub(crate) frames: u64,
     pub(crate) damaged: u32,
     pub(crate) last_fault: Option<facelatch_protocol::Fault>,
     pub(crate) label: Option<String>,
     pub(crate) ready_at: Option<Duration>,
     pub(crate) retry_at: Duration,
+}
+
+/// What the loop knows of the bundle in use.
+pub(crate) struct Updates {
+    /// The one on trial, until it has proved itself or failed.
+    pub(crate) on_trial: Option<Digest>,
+    /// Healthy frames it still has to judge.
+    pub(crate) frames_left: Arc<AtomicU32>,
+    /// Where that is told.
+    pub(crate) orders: Sender<Order>,
 }
 
 /// The loop's ends: where things arrive, where frames are asked for, and when to stop.
@@ -132,9 +147,10 @@ impl Running {
             }
             match ends.inbox.recv_timeout(self.nap(frame_due)) {
                 Ok(Input::Call(call)) => {
-                    let response = handlers::device(&mut self, call.request, call.events);
+                    let reply = call.reply.clone();
+                    let response = handlers::device(&mut self, *call);
                     // A session that gave up waiting needs no answer.
-                    let _ = call.reply.send(response);
+                    let _ = reply.send(response);
                 }
                 Ok(Input::Capture(capture)) => {
                     let arrived = Instant::now();
@@ -220,25 +236,55 @@ impl Running {
     fn guarded_frame(&mut self, frame: &Frame) {
         // What a panic leaves behind is a vote or a matcher of one frame; both are begun again.
         match catch_unwind(AssertUnwindSafe(|| self.frame(frame))) {
-            Ok(Ok(())) => self.step(door::Event::Recovered(Cause::Networks)),
-            Ok(Err(error)) => self.fault(Cause::Networks, &error.to_string()),
+            Ok(Ok(judged)) => {
+                self.step(door::Event::Recovered(Cause::Networks));
+                if judged {
+                    self.healthy();
+                }
+            }
+            Ok(Err(error)) => self.failed(&error.to_string()),
             Err(_) => {
                 self.matcher = None;
-                self.fault(Cause::Networks, "judging a frame panicked");
+                self.failed("judging a frame panicked");
             }
         }
     }
 
-    /// The frame's way, from pixels to the door.
-    fn frame(&mut self, frame: &Frame) -> Result<(), Error> {
+    /// The networks judged a frame: a bundle on trial comes nearer to its end.
+    fn healthy(&mut self) {
+        let Some(digest) = self.updates.on_trial else {
+            return;
+        };
+        let left = self.updates.frames_left.load(Ordering::SeqCst);
+        let left = left.saturating_sub(1);
+        self.updates.frames_left.store(left, Ordering::SeqCst);
+        if left == 0 {
+            self.updates.on_trial = None;
+            // Without its thread nothing is confirmed: it proves itself again after the next start.
+            let _ = self.updates.orders.send(Order::Proven(digest));
+        }
+    }
+
+    /// The networks failed: the door is at rest, and a bundle on trial has not proved itself.
+    fn failed(&mut self, why: &str) {
+        self.fault(Cause::Networks, why);
+        if let Some(digest) = self.updates.on_trial.take() {
+            let text = why.to_owned();
+            let _ = self.updates.orders.send(Order::Failed { digest, text });
+        }
+    }
+
+    /// The frame's way, from pixels to the door. True if the networks had to judge it.
+    fn frame(&mut self, frame: &Frame) -> Result<bool, Error> {
         let began = Instant::now();
         self.visitor(frame.label.as_deref());
         let sighting = self.look(frame)?;
+        let judged = !matches!(sighting, Sighting::Dark);
         let decision = self.vote.count(sighting, self.clock.now());
         if let Some(decision) = decision.filter(|d| d.track.is_some() || frame.label.is_some()) {
             self.decided(&decision, began.elapsed());
         }
-        Ok(())
+        Ok(judged)
     }
 
     /// From pixels to what one frame says.

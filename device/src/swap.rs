@@ -1,22 +1,28 @@
-//! Opens a stored bundle, tests its networks, and hands it to the loop, which takes it between two frames.
+//! Opens a stored bundle, tests its networks, and hands it to the loop, which takes it between two frames; goes back if it
+//! does not prove itself.
 //!
 //! Runs on a thread of its own with the bundle slots, because loading networks takes seconds: until the loop takes over,
 //! the old ones serve. A bundle that cannot be opened, fails its test or does not fit the gallery is never committed.
 //!
 //! ```text
-//! commit asked --> verify --> load, self-test --> Offer to the loop --> switch the pointer --> Adopt in the loop
-//!                     any failure before the pointer is switched leaves everything as it was
+//! commit asked --> verify --> load, self-test --> Offer to the loop --> on trial on disk --> Adopt in the loop
+//!                     any failure before it is on trial leaves everything as it was
+//! loop: enough healthy frames --> Proven --> active on disk --> Confirm in the loop
+//! loop: a frame fails         --> Failed --> the one before on disk --> load it --> GoBack in the loop
+//! start: on trial too often, or it does not load --> the one before
 //! ```
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
+        atomic::{AtomicU32, Ordering},
         mpsc::{Receiver, Sender, SyncSender, sync_channel},
     },
 };
 
+use facelatch_boards::Clock;
 use facelatch_int8::Engine;
 use facelatch_models::{
     align::Crop,
@@ -27,14 +33,17 @@ use facelatch_models::{
     zoo::{MANIFEST, Zoo},
 };
 use facelatch_protocol::{
-    BundleFault, BundleId, BundleProgress, Digest, GalleryRecord, Refusal, Response,
-    bundle::{PartKind, take_record},
+    BundleFault, BundleId, BundleProgress, Digest, GalleryRecord, Refusal, Request, Response,
+    RollbackReason, RolledBack, Trial, UpdateStatus,
+    bundle::{PartKind, Vector, take_record, take_vector},
 };
 use image::{Rgb, RgbImage};
+use zeroize::Zeroizing;
 
 use crate::{
     error::Error,
-    link::{Call, handlers},
+    hosts::Hosts,
+    link::{Ask, Call, handlers},
     run::Input,
     store::{self, Candidate, Store},
 };
@@ -53,25 +62,59 @@ pub struct Networks {
 pub struct Prepared {
     /// The bundle; `None` for the installed networks alone.
     pub bundle: Option<BundleId>,
+    /// Whether it still has to prove itself.
+    pub on_trial: bool,
     /// Networks to change to; `None` if they are the ones in use.
     pub networks: Option<Networks>,
     /// Their embedding space.
     pub space: String,
-    /// The classifier that came with the gallery.
-    pub classifier: Option<Classifier>,
-    /// The gallery part.
+    /// The gallery part; `None` if the bundle has none, or its people were taken over before.
     pub gallery: Option<Vec<GalleryRecord>>,
+    /// The classifier part, which has been read: it came with the gallery.
+    pub classifier: Option<Zeroizing<Vec<u8>>>,
+    /// Whether the gallery replaces also the people enrolled at the door.
+    pub replace: bool,
 }
 
-/// What the loop is asked during a commit.
+/// What the loop is asked.
 #[derive(Debug)]
 pub enum Step {
     /// Could this be taken over? It is kept until the next step.
     Offer(Box<Prepared>),
-    /// Take over what was offered: it is committed.
+    /// Take over what was offered: it is committed, and on trial.
     Adopt {
         /// What the store holds now.
         progress: BundleProgress,
+    },
+    /// The bundle on trial is the active one now.
+    Confirm {
+        /// What the store holds now.
+        progress: BundleProgress,
+    },
+    /// The bundle on trial did not prove itself: take this instead.
+    GoBack {
+        /// What was there before.
+        prepared: Box<Prepared>,
+        /// What did not prove itself, and why.
+        rolled_back: RolledBack,
+        /// What the store holds now.
+        progress: BundleProgress,
+    },
+}
+
+/// What `swap` is asked.
+#[derive(Debug)]
+pub enum Order {
+    /// By a host.
+    Call(Box<Call>),
+    /// By the loop: this bundle has judged enough frames.
+    Proven(Digest),
+    /// By the loop: judging a frame with this bundle failed.
+    Failed {
+        /// The bundle.
+        digest: Digest,
+        /// What failed.
+        text: String,
     },
 }
 
@@ -89,11 +132,27 @@ pub struct Loader {
     loaded: Option<[u8; 32]>,
 }
 
+/// When a bundle has proved itself.
+#[derive(Debug, Clone)]
+pub struct TrialRules {
+    /// Starts it may take.
+    pub starts: u32,
+    /// Frames it has to judge without a fault.
+    pub frames: u32,
+    /// How many are left; counted by the loop.
+    pub frames_left: Arc<AtomicU32>,
+}
+
 /// The bundle slots with all that is needed to serve requests about them.
 pub struct Swap {
     /// The slots.
     pub store: Store,
+    /// Whose bundles are taken.
+    pub hosts: Arc<Hosts>,
     loader: Loader,
+    trial: TrialRules,
+    audit: PathBuf,
+    clock: Arc<dyn Clock>,
     loop_inbox: Sender<Input>,
 }
 
@@ -116,28 +175,52 @@ impl Loader {
         })
     }
 
-    /// What to start with: the active bundle, the previous one if that cannot be opened, else the installed networks.
+    /// What to start with: the bundle on trial unless it has failed too often, the active one, the previous one if that
+    /// cannot be opened, else the installed networks.
     ///
     /// # Errors
     /// [`Error::Models`] if there are no networks at all.
-    pub fn start(&mut self, store: &mut Store) -> Result<Prepared, Error> {
-        while let Some(active) = store.active() {
-            match self.open(store, active) {
-                Ok(prepared) => return Ok(prepared),
-                Err(error) => log::error!("bundle {}: {error}; going back", active.digest),
+    pub fn start(
+        &mut self,
+        store: &mut Store,
+        trial: &TrialRules,
+        unix_ms: u64,
+    ) -> Result<Prepared, Error> {
+        if let Some(on_trial) = store.on_trial() {
+            let starts = store.start_trial().unwrap_or_else(|error| {
+                log::error!("a start on trial could not be counted: {error}");
+                1
+            });
+            if starts > trial.starts {
+                let text = format!("started {} times without proving itself", trial.starts);
+                log::error!("bundle {}: {text}; going back", on_trial.digest);
+                store.roll_back(RollbackReason::Unproven, &text, unix_ms)?;
             }
-            if store.previous().is_none() {
+        }
+        while let Some(in_use) = store.in_use() {
+            let error = match self.open(store, in_use) {
+                Ok(prepared) => return Ok(prepared),
+                Err(error) => error,
+            };
+            log::error!("bundle {}: {error}; going back", in_use.digest);
+            if store.on_trial().is_none() && store.previous().is_none() {
                 break;
             }
-            store.roll_back()?;
+            store.roll_back(RollbackReason::SelfTest, &error.to_string(), unix_ms)?;
         }
-        let (networks, space) = self.installed()?;
+        self.without_bundle()
+    }
+
+    fn without_bundle(&mut self) -> Result<Prepared, Error> {
+        let (networks, space) = self.installed(&[])?;
         Ok(Prepared {
             bundle: None,
+            on_trial: false,
             networks,
             space,
-            classifier: None,
             gallery: None,
+            classifier: None,
+            replace: false,
         })
     }
 
@@ -147,10 +230,10 @@ impl Loader {
     /// [`Error::Store`] with the fault, [`Error::Models`] if it needs the installed networks and there are none.
     pub fn open(&mut self, store: &mut Store, id: BundleId) -> Result<Prepared, Error> {
         let mut bundle = store.bundle(id.digest)?;
-        let header = bundle.header().clone();
-        let part = |kind| header.parts.iter().position(|part| part.kind == kind);
+        let manifest = bundle.manifest().clone();
+        let part = |kind| manifest.parts.iter().position(|part| part.kind == kind);
         let unreadable = |kind| {
-            // A header holds at most 24 parts.
+            // A manifest holds at most MAX_PARTS = 16 parts.
             fault(BundleFault::PartUnreadable {
                 part: part(kind).unwrap_or(0) as u8,
             })
@@ -160,38 +243,49 @@ impl Loader {
             log::warn!("the bundle holds a policy, which this version does not read");
             return Err(unreadable(PartKind::Policy));
         }
-        let gallery = match bundle.read_kind(PartKind::Gallery)? {
+        // What was taken over before is not kept here any longer.
+        let personal = |kind, bundle: &mut store::Bundle| match part(kind) {
+            Some(index) if bundle.holds(index) => bundle.read(index).map(Some),
+            Some(_) | None => Ok(None),
+        };
+        let gallery = match personal(PartKind::Gallery, &mut bundle)? {
             Some(bytes) => Some(records(&bytes).ok_or_else(|| unreadable(PartKind::Gallery))?),
             None => None,
         };
-        let classifier = match bundle.read_kind(PartKind::Classifier)? {
-            Some(bytes) => {
-                Some(classifier(&bytes).ok_or_else(|| unreadable(PartKind::Classifier))?)
-            }
+        let classifier = personal(PartKind::Classifier, &mut bundle)?;
+        let read = match &classifier {
+            Some(bytes) => Some(
+                Classifier::from_bytes(bytes).ok_or_else(|| unreadable(PartKind::Classifier))?,
+            ),
             None => None,
         };
+        let tests = bundle.read_kind(PartKind::SelfTest)?;
+        let tests = tests.as_ref().map_or(&[][..], |bytes| bytes.as_slice());
+        let tests = vectors(tests).ok_or_else(|| unreadable(PartKind::SelfTest))?;
         let before = self.loaded;
         let (networks, space) = match part(PartKind::Networks) {
-            Some(_) => self.load(Zoo::open(&store.networks(id.digest)?)?)?,
-            None => self.installed()?,
+            Some(_) => self.load(Zoo::open(&store.networks(id.digest)?)?, &tests)?,
+            None => self.installed(&tests)?,
         };
-        let spaces = classifier.iter().map(|c| c.space.as_str().to_owned());
-        let mut spaces = spaces.chain([header.space.to_string()]);
+        let spaces = read.iter().map(|c| c.space.as_str().to_owned());
+        let mut spaces = spaces.chain([manifest.space.to_string()]);
         if spaces.any(|found| found != space) {
             self.loaded = before;
             return Err(fault(BundleFault::Space));
         }
         Ok(Prepared {
             bundle: Some(id),
+            on_trial: store.active() != Some(id),
             networks,
             space,
-            classifier,
             gallery,
+            classifier,
+            replace: manifest.replace,
         })
     }
 
-    fn installed(&mut self) -> Result<(Option<Networks>, String), Error> {
-        self.load(self.installed_zoo()?)
+    fn installed(&mut self, tests: &[Vector<'_>]) -> Result<(Option<Networks>, String), Error> {
+        self.load(self.installed_zoo()?, tests)
     }
 
     fn installed_zoo(&self) -> Result<Zoo, Error> {
@@ -201,7 +295,12 @@ impl Loader {
         })
     }
 
-    fn load(&mut self, zoo: Zoo) -> Result<(Option<Networks>, String), Error> {
+    /// Loads networks and tests them; `None` if they are the ones loaded last.
+    fn load(
+        &mut self,
+        zoo: Zoo,
+        tests: &[Vector<'_>],
+    ) -> Result<(Option<Networks>, String), Error> {
         use sha2::Digest as _;
         let path = zoo.dir().join(MANIFEST);
         let manifest = std::fs::read(&path).map_err(Error::storage("read", &path))?;
@@ -218,7 +317,8 @@ impl Loader {
         }
         let (space, _) = zoo.embedder_facts(EMBEDDER)?;
         let space = space.as_str().to_owned();
-        if self.loaded == Some(digest) {
+        let is_loaded = self.loaded == Some(digest);
+        if is_loaded && tests.is_empty() {
             return Ok((None, space));
         }
         // A network file can be anything; what a panic leaves behind is dropped.
@@ -227,10 +327,12 @@ impl Loader {
                 detector: zoo.detector(self.detector)?,
                 embedder: zoo.embedder(EMBEDDER)?,
             };
-            networks.self_test()?;
+            networks.self_test(tests)?;
             Ok::<Networks, Error>(networks)
         }));
         match loaded {
+            // The loop has the same ones.
+            Ok(Ok(_)) if is_loaded => Ok((None, space)),
             Ok(Ok(networks)) => {
                 self.loaded = Some(digest);
                 // Plans of other networks go. What one has mapped stays mapped, and any can be made again.
@@ -253,81 +355,203 @@ impl Loader {
 pub const EMBEDDER: &str = "facenet";
 
 impl Networks {
-    /// Runs every network once: the detector on a scene without a face, the embedder twice on one crop.
+    /// Runs every network once: the detector on a scene without a face, the embedder twice on one crop, then on every crop
+    /// the bundle brought, whose embeddings have to be the expected ones, bit for bit.
     ///
     /// # Errors
-    /// [`Error::Models`], or [`BundleFault::SelfTest`] if the embedder does not give the same answer twice.
-    pub fn self_test(&mut self) -> Result<(), Error> {
+    /// [`Error::Models`], or [`BundleFault::SelfTest`] if an embedding is another one.
+    pub fn self_test(&mut self, tests: &[Vector<'_>]) -> Result<(), Error> {
         let scene = gradient(320, 240);
         self.detector.detect(&scene)?;
-        let spec = self.embedder.crop_spec();
-        let crop = Crop(gradient(spec.width, spec.height));
+        let (width, height) = {
+            let spec = self.embedder.crop_spec();
+            (spec.width, spec.height)
+        };
+        let crop = Crop(gradient(width, height));
         if self.embedder.embed(&crop)? != self.embedder.embed(&crop)? {
             return Err(fault(BundleFault::SelfTest));
+        }
+        for (index, test) in tests.iter().enumerate() {
+            let is_crop = (test.width, test.height) == (width, height);
+            let picture = RgbImage::from_raw(test.width, test.height, test.rgb.to_vec());
+            let picture = picture.filter(|_| is_crop);
+            let embedding = match picture {
+                Some(picture) => self.embedder.embed(&Crop(picture))?,
+                None => return Err(fault(BundleFault::SelfTest)),
+            };
+            let found = embedding.values().iter().map(|value| value.to_bits());
+            if !found.eq(test.values().map(f32::to_bits)) {
+                log::error!("the embedding of the bundle's test crop {index} is another one");
+                return Err(fault(BundleFault::SelfTest));
+            }
         }
         Ok(())
     }
 }
 
+/// What a [`Swap`] works with, beside the slots and the loader.
+pub struct Around {
+    /// Whose bundles are taken.
+    pub hosts: Arc<Hosts>,
+    /// When a bundle has proved itself.
+    pub trial: TrialRules,
+    /// Folder of the audit record.
+    pub audit: PathBuf,
+    /// For the time a bundle was taken back at.
+    pub clock: Arc<dyn Clock>,
+    /// The loop's inbox.
+    pub loop_inbox: Sender<Input>,
+}
+
 impl Swap {
     /// Binds the slots to the loop.
     #[must_use]
-    pub fn new(store: Store, loader: Loader, loop_inbox: Sender<Input>) -> Swap {
+    pub fn new(store: Store, loader: Loader, around: Around) -> Swap {
+        let Around {
+            hosts,
+            trial,
+            audit,
+            clock,
+            loop_inbox,
+        } = around;
         Swap {
             store,
+            hosts,
             loader,
+            trial,
+            audit,
+            clock,
             loop_inbox,
         }
     }
 
-    /// Serves requests about bundles until the link is gone.
-    pub fn serve(mut self, calls: Receiver<Call>) {
-        for call in calls {
-            let response = handlers::bundle(&mut self, call.request);
-            // A session that gave up waiting needs no answer.
-            let _ = call.reply.send(response);
+    /// Serves until the link and the loop are gone.
+    pub fn serve(mut self, orders: Receiver<Order>) {
+        for order in orders {
+            match order {
+                Order::Call(call) if removes_somebody(&call) => {
+                    // What is half received may hold them, too; only then the loop forgets them.
+                    self.store.abort();
+                    // Without a loop, the call is dropped and with it refused.
+                    let _ = self.loop_inbox.send(Input::Call(call));
+                }
+                Order::Call(call) => {
+                    let response = handlers::bundle(&mut self, call.ask);
+                    // A session that gave up waiting needs no answer.
+                    let _ = call.reply.send(response);
+                }
+                Order::Proven(digest) => self.proven(digest),
+                Order::Failed { digest, text } => {
+                    self.go_back(digest, RollbackReason::Networks, &text);
+                }
+            }
         }
     }
 
-    /// Makes the received bundle the one in use.
+    /// Makes the received bundle the one in use, on trial.
     ///
     /// # Errors
     /// Why not; then the bundle in use is still the one before.
     pub fn commit(&mut self, sha256: Digest) -> Result<(), Refusal> {
-        if self
+        if self.store.in_use().is_some_and(|id| id.digest == sha256) {
+            return self.store.settle().map_err(|e| logged(e).refusal());
+        }
+        let trusted = self.hosts.trusted();
+        let candidate = self
             .store
-            .active()
-            .is_some_and(|active| active.digest == sha256)
-        {
-            return Ok(());
-        }
-        let candidate = self.store.verify(sha256).map_err(|e| logged(e).refusal())?;
-        let committed = self.try_candidate(&candidate);
-        if committed.is_err() {
-            self.store.abort();
-        }
-        committed
-    }
-
-    fn try_candidate(&mut self, candidate: &Candidate) -> Result<(), Refusal> {
-        let id = candidate.id;
+            .verify(sha256, trusted.as_ref())
+            .map_err(|e| logged(e).refusal())?;
         let loaded_before = self.loader.loaded;
-        let prepared = self
-            .loader
-            .open(&mut self.store, id)
-            .map_err(|e| refusal(&logged(e)))?;
-        let offered = self.ask(Step::Offer(Box::new(prepared))).and_then(|()| {
-            self.store
-                .commit(candidate)
-                .map_err(|e| logged(e).refusal())
-        });
+        let offered = self.try_candidate(&candidate);
         if offered.is_err() {
             self.loader.loaded = loaded_before;
+            self.store.abort();
         }
         offered?;
-        self.ask(Step::Adopt {
-            progress: self.store.progress(),
-        })
+        self.trial
+            .frames_left
+            .store(self.trial.frames, Ordering::SeqCst);
+        let progress = self.store.progress();
+        if let Err(refusal) = self.ask(Step::Adopt { progress }) {
+            self.go_back(sha256, RollbackReason::Gallery, &refusal.to_string());
+            return Err(refusal);
+        }
+        self.taken_over(sha256);
+        Ok(())
+    }
+
+    /// Up to the moment it is on trial on disk.
+    fn try_candidate(&mut self, candidate: &Candidate) -> Result<(), Refusal> {
+        let prepared = self
+            .loader
+            .open(&mut self.store, candidate.id)
+            .map_err(|e| refusal(&logged(e)))?;
+        self.ask(Step::Offer(Box::new(prepared)))?;
+        match self.store.commit(candidate) {
+            Ok(_) => Ok(()),
+            // Half of the change is on the disk, and it is the half that counts.
+            Err(error) if self.store.in_use() == Some(candidate.id) => {
+                log::warn!("bundle {}: {error}", candidate.id.digest);
+                Ok(())
+            }
+            Err(error) => Err(logged(error).refusal()),
+        }
+    }
+
+    /// The people of a bundle are in the gallery: here they are not kept.
+    fn taken_over(&mut self, digest: Digest) {
+        if let Err(error) = self.store.forget_personal(digest) {
+            log::error!("people of bundle {digest} taken over are still there too: {error}");
+        }
+    }
+
+    fn proven(&mut self, digest: Digest) {
+        if self.store.on_trial().is_none_or(|id| id.digest != digest) {
+            return;
+        }
+        if let Err(error) = self.store.confirm() {
+            // It stays on trial, and proves itself again after the next start.
+            log::error!("bundle {digest} has proved itself, but is not confirmed: {error}");
+            return;
+        }
+        let progress = self.store.progress();
+        if let Err(refusal) = self.ask(Step::Confirm { progress }) {
+            log::error!("bundle {digest}: the loop did not confirm it: {refusal}");
+        }
+    }
+
+    /// Back to the bundle before.
+    fn go_back(&mut self, digest: Digest, reason: RollbackReason, text: &str) {
+        if self.store.on_trial().is_none_or(|id| id.digest != digest) {
+            return;
+        }
+        log::error!("bundle {digest} {reason}: {text}; going back");
+        let unix_ms = self.clock.unix_ms();
+        let gone_back = self
+            .store
+            .roll_back(reason, text, unix_ms)
+            .map_err(Error::from)
+            .and_then(|_| match self.store.in_use() {
+                Some(before) => self.loader.open(&mut self.store, before),
+                None => self.loader.without_bundle(),
+            });
+        let rolled_back = self.store.rolled_back().cloned();
+        let step = gone_back.map(|prepared| (Box::new(prepared), rolled_back));
+        match step {
+            Ok((prepared, Some(rolled_back))) => {
+                let progress = self.store.progress();
+                let back = Step::GoBack {
+                    prepared,
+                    rolled_back,
+                    progress,
+                };
+                if let Err(refusal) = self.ask(back) {
+                    log::error!("the loop did not go back: {refusal}");
+                }
+            }
+            Ok((_, None)) => log::error!("going back left no trace"),
+            Err(error) => log::error!("going back failed, the door stays at rest: {error}"),
+        }
     }
 
     fn ask(&self, step: Step) -> Result<(), Refusal> {
@@ -343,6 +567,28 @@ impl Swap {
     pub fn progress(&self) -> Response {
         Response::Bundle(self.store.progress())
     }
+
+    /// How the last update went.
+    #[must_use]
+    pub fn update_status(&self) -> UpdateStatus {
+        let frames_left = self.trial.frames_left.load(Ordering::SeqCst);
+        UpdateStatus {
+            trial: self.store.on_trial().map(|id| Trial { id, frames_left }),
+            rolled_back: self.store.rolled_back().cloned(),
+            highest_counter: self.store.highest_counter(),
+            keys_serial: self.hosts.trusted().map(|keys| keys.serial),
+        }
+    }
+
+    /// Folder of the audit record.
+    #[must_use]
+    pub fn audit_folder(&self) -> &Path {
+        &self.audit
+    }
+}
+
+fn removes_somebody(call: &Call) -> bool {
+    matches!(call.ask, Ask::Request(Request::PersonRemove { .. }))
 }
 
 /// What the peer is told about a bundle that cannot be opened.
@@ -372,21 +618,12 @@ fn records(mut bytes: &[u8]) -> Option<Vec<GalleryRecord>> {
     Some(records)
 }
 
-fn classifier(bytes: &[u8]) -> Option<Classifier> {
-    let (classifier, []) = postcard::take_from_bytes::<Classifier>(bytes).ok()? else {
-        return None;
-    };
-    let classes = classifier.people.len() + 1;
-    let shapes_fit = classifier.biases.len() == classes
-        && !classifier.weights.is_empty()
-        && classifier.weights.len().is_multiple_of(classes);
-    let sorted = classifier.people.is_sorted();
-    let finite = classifier
-        .weights
-        .iter()
-        .chain(&classifier.biases)
-        .all(|v| v.is_finite());
-    (shapes_fit && sorted && finite).then_some(classifier)
+fn vectors(mut bytes: &[u8]) -> Option<Vec<Vector<'_>>> {
+    let mut vectors = vec![];
+    while !bytes.is_empty() {
+        vectors.push(take_vector(&mut bytes)?);
+    }
+    Some(vectors)
 }
 
 fn gradient(width: u32, height: u32) -> RgbImage {
@@ -394,50 +631,4 @@ fn gradient(width: u32, height: u32) -> RgbImage {
         // Each at most 255.
         Rgb([(x * 255 / width) as u8, (y * 255 / height) as u8, 128])
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use facelatch_models::embedding::SpaceId;
-
-    use super::*;
-
-    #[test]
-    fn a_classifier_part_is_taken_only_if_its_shapes_fit() {
-        let good = Classifier {
-            space: SpaceId::parse("space-1").unwrap(),
-            people: vec!["ada".into(), "bob".into()],
-            weights: vec![0.5; 3 * 4],
-            biases: vec![0.0; 3],
-        };
-        let bytes = |c: &Classifier| postcard::to_allocvec(c).unwrap();
-        assert_eq!(classifier(&bytes(&good)), Some(good.clone()));
-        let bad = [
-            Classifier {
-                weights: vec![0.5; 13],
-                ..good.clone()
-            },
-            Classifier {
-                weights: vec![],
-                ..good.clone()
-            },
-            Classifier {
-                biases: vec![0.0; 2],
-                ..good.clone()
-            },
-            Classifier {
-                biases: vec![f32::NAN; 3],
-                ..good.clone()
-            },
-            Classifier {
-                people: vec!["bob".into(), "ada".into()],
-                ..good.clone()
-            },
-        ];
-        for wrong in bad {
-            assert_eq!(classifier(&bytes(&wrong)), None, "{wrong:?}");
-        }
-        let whole = bytes(&good);
-        assert!((0..whole.len()).all(|len| classifier(&whole[..len]).is_none()));
-    }
 }

@@ -18,6 +18,7 @@ use crate::{
     version,
     disable_help_subcommand = true,
     after_help = "Example: enroll the people whose photos lie in photos/NAME/*.jpg, then set up a door:\n  \
+        facelatch pair --to 192.0.2.7:7117 --code 7KQM-29FX-...  (the code the door shows)\n  \
         facelatch enroll photos && facelatch train && facelatch push --to 192.0.2.7:7117\n\n\
         Exit codes: 0 done, 1 the answer is no, 2 the call was wrong, 3 the device refused, 4 the machine failed."
 )]
@@ -36,7 +37,7 @@ pub struct Global {
     /// Print the result as JSON on standard output.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Folder for enrolled people, classifier and cache [default: $FACELATCH_HOME, else ./facelatch-data].
+    /// Folder for enrolled people, classifier, keys, paired doors and cache [default: $FACELATCH_HOME, else ./facelatch-data].
     #[arg(long, global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,
     /// Folder of networks with their manifest.toml [default: $FACELATCH_ZOO, else models/zoo].
@@ -62,7 +63,15 @@ pub enum Verb {
     Detect(cmd::detect::Args),
     /// Say who is in a photo, and draw it.
     Predict(cmd::predict::Args),
-    /// Write the enrolled people and the classifier to a bundle file.
+    /// Pair with a door that shows a code: from then on, it knows this host.
+    Pair(cmd::pair::Args),
+    /// Show and change which hosts a door is paired with.
+    Hosts(cmd::hosts::Args),
+    /// Show and forget the doors this host is paired with.
+    Doors(cmd::doors::Args),
+    /// Show and replace the keys that sign bundles.
+    Keys(cmd::keys::Args),
+    /// Write the enrolled people and the classifier to a signed bundle file.
     Pack(cmd::pack::Args),
     /// Set up a door with a bundle.
     Push(cmd::push::Args),

@@ -1,25 +1,26 @@
 //! A door as the host sees it: one method a request, over any [`Line`].
 //!
 //! Called by the verbs. Knows the protocol's rules of a session and of a transfer; what a device does with a request is
-//! the device's matter.
+//! the device's matter. How a session comes to be is in `handshake`, how frames come and go in `wire`, bundles in `push`.
 
 mod error;
+mod handshake;
 mod push;
+mod wire;
 
-use std::{
-    io, mem,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use facelatch_protocol::{
-    BundleProgress, Deframer, DisplayName, DoorState, Encoder, Event, FrameError, GalleryRecord,
-    Packet, Person, PersonId, Refusal, Reply, Request, Response, Status, Template, VERSION_HIGHEST,
-    VERSION_LOWEST,
+    BundleProgress, DisplayName, DoorState, Event, GalleryRecord, Host, Person, PersonId,
+    PublicKey, Request, Response, Role, Status, Template, TrustedKeys, UpdateStatus,
+    audit::AuditPage,
 };
 
+use self::wire::Wire;
 pub use self::{
     error::{Blame, Error},
-    push::Pushed,
+    handshake::{Credentials, Paired},
+    push::{Pushed, Trial},
 };
 use crate::connect::{Line, Target};
 
@@ -27,59 +28,40 @@ use crate::connect::{Line, Target};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest wait for a commit: the device checks the bundle and tries its networks first.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(120);
-/// Longest silence while listening to events; the device sends an empty frame every ten seconds.
-const LISTEN_PATIENCE: Duration = Duration::from_secs(35);
-/// When to repeat an unanswered hello on a serial line, which may hold anything.
-const HELLO_AGAIN: Duration = Duration::from_secs(2);
 /// How often a request is sent in all when line noise destroys it or its answer.
 const ATTEMPTS: u32 = 5;
 
 /// A session with a door.
 pub struct Client {
-    line: Box<dyn Line>,
-    target: String,
+    wire: Wire,
     device: String,
-    encoder: Box<Encoder>,
-    deframer: Box<Deframer>,
-    /// Bytes read and not yet looked at.
-    unread: Vec<u8>,
-    last_id: u32,
+    role: Role,
     patience: Duration,
 }
 
 impl Client {
-    /// Reaches a door and greets it.
+    /// Reaches a door this host is paired with.
     ///
     /// # Errors
-    /// [`Error::Unreachable`], or as any request.
-    pub fn connect(target: &Target, patience: Duration) -> Result<Client, Error> {
-        let name = target.to_string();
-        match target.open(patience) {
-            Ok(line) => Client::over(line, &name, patience),
-            Err(source) => Err(Error::Unreachable {
-                target: name,
-                source,
-            }),
-        }
+    /// [`Error::Unreachable`], or as [`Client::over`].
+    pub fn connect(
+        target: &Target,
+        credentials: &Credentials,
+        patience: Duration,
+    ) -> Result<Client, Error> {
+        let line = Client::reach(target, patience)?;
+        Client::over(line, &target.to_string(), credentials, patience)
     }
 
-    /// Greets the door at the end of an open line; `target` is its name in messages.
+    /// Opens a line to a door, and says nothing yet.
     ///
     /// # Errors
-    /// As any request.
-    pub fn over(line: Box<dyn Line>, target: &str, patience: Duration) -> Result<Client, Error> {
-        let mut client = Client {
-            line,
-            target: target.to_owned(),
-            device: String::new(),
-            encoder: Box::default(),
-            deframer: Box::default(),
-            unread: Vec::new(),
-            last_id: first_id(),
-            patience: PATIENCE,
-        };
-        client.greet(patience)?;
-        Ok(client)
+    /// [`Error::Unreachable`].
+    pub fn reach(target: &Target, patience: Duration) -> Result<Box<dyn Line>, Error> {
+        target.open(patience).map_err(|source| Error::Unreachable {
+            target: target.to_string(),
+            source,
+        })
     }
 
     /// Waits at most this long for ordinary answers, instead of 20 s.
@@ -93,10 +75,17 @@ impl Client {
         &self.device
     }
 
+    /// What this host may ask for.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
     /// How the device is.
     ///
     /// # Errors
-    /// As any request: [`Error::Refused`], [`Error::Lost`], [`Error::Silent`], [`Error::Garbled`], [`Error::Confused`].
+    /// As any request: [`Error::Refused`], or what may befall a line: [`Error::Lost`], [`Error::Silent`], [`Error::Garbled`],
+    /// [`Error::Forged`], [`Error::Unsealed`], [`Error::Restarted`], [`Error::Confused`].
     pub fn status(&mut self) -> Result<Status, Error> {
         match self.ask(&Request::Status)? {
             Response::Status(status) => Ok(status),
@@ -208,8 +197,8 @@ impl Client {
         mut self,
         from_seq: u64,
     ) -> Result<impl Iterator<Item = Result<Event, Error>>, Error> {
-        let id = self.send(&Request::EventsSubscribe { from_seq })?;
-        match self.answer(id, self.patience)? {
+        let id = self.wire.ask(&Request::EventsSubscribe { from_seq })?;
+        match self.wire.answer(id, self.patience)? {
             Response::Done => {}
             _ => return self.confused(),
         }
@@ -218,7 +207,7 @@ impl Client {
             if done {
                 return None;
             }
-            let event = match self.answer_after_silence(id) {
+            let event = match self.wire.answer_after_silence(id) {
                 Ok(Response::Event(event)) => Ok(event),
                 Ok(_) => self.confused(),
                 Err(error) => Err(error),
@@ -244,46 +233,110 @@ impl Client {
         self.ask_bundle(&Request::BundleAbort)
     }
 
+    /// How the last update went.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn update_status(&mut self) -> Result<UpdateStatus, Error> {
+        match self.ask(&Request::UpdateStatus)? {
+            Response::Update(update) => Ok(update),
+            _ => self.confused(),
+        }
+    }
+
+    /// Everybody the door is paired with, sorted by key.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn hosts(&mut self) -> Result<Vec<Host>, Error> {
+        let mut all: Vec<Host> = Vec::new();
+        loop {
+            let after = all.last().map(|last| last.key);
+            match self.ask(&Request::Hosts { after })? {
+                Response::Hosts(page) if page.hosts.is_empty() => return Ok(all),
+                // Pages that do not move on would never end.
+                Response::Hosts(page) if page.hosts.first().map(|first| first.key) > after => {
+                    all.extend(page.hosts);
+                }
+                _ => return self.confused(),
+            }
+        }
+    }
+
+    /// Makes the door forget a host.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn host_revoke(&mut self, host: PublicKey) -> Result<(), Error> {
+        self.ask_done(&Request::HostRevoke { host })
+    }
+
+    /// Opens the door's pairing window; returns the code to be typed at the other host, and when the window closes, in
+    /// milliseconds since 1970.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn pairing_open(&mut self, role: Role) -> Result<(String, u64), Error> {
+        match self.ask(&Request::PairingOpen { role })? {
+            Response::Pairing {
+                code,
+                closes_unix_ms,
+            } => Ok((code.to_string(), closes_unix_ms)),
+            _ => self.confused(),
+        }
+    }
+
+    /// Closes the door's pairing window.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn pairing_close(&mut self) -> Result<(), Error> {
+        self.ask_done(&Request::PairingClose)
+    }
+
+    /// Replaces the two keys the door trusts; `signature` is one of the old ones' over the new ones' statement. A door that
+    /// has them already is content.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn keys_replace(&mut self, keys: TrustedKeys, signature: &str) -> Result<(), Error> {
+        // A text that is too long is no signature: the door says so.
+        let signature = signature
+            .bytes()
+            .take(facelatch_protocol::bundle::MAX_SIGNATURE)
+            .collect();
+        let replaced = self.ask_done(&Request::KeysReplace { keys, signature });
+        match &replaced {
+            Ok(()) => return replaced,
+            Err(Error::Garbled { .. } | Error::Silent { .. } | Error::Unsealed { .. }) => {}
+            Err(error) if error.refusal() == Some(&facelatch_protocol::Refusal::Keys) => {}
+            Err(_) => return replaced,
+        }
+        // An earlier answer was lost, or an earlier call got this far.
+        if self.update_status()?.keys_serial == Some(keys.serial) {
+            Ok(())
+        } else {
+            replaced
+        }
+    }
+
+    /// A page of the audit record, from a number on.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn audit_page(&mut self, from_seq: u64) -> Result<AuditPage, Error> {
+        match self.ask(&Request::AuditRead { from_seq })? {
+            Response::Audit(page) => Ok(page),
+            _ => self.confused(),
+        }
+    }
+
     /// Ends the session. Dropping the client does as well, less politely.
     ///
     /// # Errors
     /// As [`Client::status`].
     pub fn goodbye(mut self) -> Result<(), Error> {
         self.ask_done(&Request::Goodbye)
-    }
-
-    fn greet(&mut self, patience: Duration) -> Result<(), Error> {
-        // Ends whatever the line holds of an earlier session.
-        self.write(&[0])?;
-        let hello = Request::Hello {
-            lowest: VERSION_LOWEST,
-            highest: VERSION_HIGHEST,
-        };
-        let deadline = Instant::now() + patience;
-        loop {
-            let id = self.send(&hello)?;
-            let left = deadline.saturating_duration_since(Instant::now());
-            let serial = self.line.is_serial();
-            let wait = if serial { left.min(HELLO_AGAIN) } else { left };
-            match self.answer(id, wait) {
-                Ok(Response::Hello { version, device })
-                    if (VERSION_LOWEST..=VERSION_HIGHEST).contains(&version) =>
-                {
-                    self.device = device.to_string();
-                    return Ok(());
-                }
-                Ok(_) => return self.confused(),
-                Err(Error::Silent { .. } | Error::Garbled { .. })
-                    if serial && Instant::now() < deadline => {}
-                Err(Error::Silent { target, .. }) => {
-                    return Err(Error::Silent {
-                        target,
-                        after: patience,
-                    });
-                }
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     fn ask_done(&mut self, request: &Request) -> Result<(), Error> {
@@ -308,157 +361,38 @@ impl Client {
         self.ask_patiently(request, self.patience)
     }
 
-    /// Sends a request and waits for its answer; again if noise on a serial line destroyed
-    /// either and asking twice does no harm.
+    /// Sends a request and waits for its answer; again if noise on a serial line destroyed either and asking twice does no
+    /// harm. Every attempt is sealed under a new number.
     fn ask_patiently(&mut self, request: &Request, patience: Duration) -> Result<Response, Error> {
-        let again = self.line.is_serial()
-            && !matches!(
-                request,
-                Request::TemplateAdd { .. } | Request::PersonRemove { .. } | Request::Goodbye
-            );
+        let again = self.wire.is_serial() && is_repeatable(request);
         let mut attempt = 1;
         loop {
-            let id = self.send(request)?;
-            match self.answer(id, patience) {
-                Err(Error::Garbled { .. }) if again && attempt < ATTEMPTS => attempt += 1,
+            let id = self.wire.ask(request)?;
+            match self.wire.answer(id, patience) {
+                Err(Error::Garbled { .. } | Error::Unsealed { .. } | Error::Forged { .. })
+                    if again && attempt < ATTEMPTS =>
+                {
+                    attempt += 1;
+                }
+                Err(error) => return Err(self.wire.given_up(error)),
                 answered => return answered,
             }
         }
     }
 
-    fn send(&mut self, request: &Request) -> Result<u32, Error> {
-        // Zero answers what could not be read.
-        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-        let id = self.last_id;
-        let packet = Packet { id, body: request };
-        let mut encoder = mem::take(&mut self.encoder);
-        let written = match encoder.encode(&packet) {
-            Ok(frame) => self.write(frame),
-            Err(error) => self.garbled(error),
-        };
-        self.encoder = encoder;
-        written.map(|()| id)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.line
-            .write_all(bytes)
-            .and_then(|()| self.line.flush())
-            .map_err(|source| self.lost(source))
-    }
-
-    /// The answer to a request, within `patience`; answers to earlier ones are skipped.
-    fn answer(&mut self, id: u32, patience: Duration) -> Result<Response, Error> {
-        let deadline = Instant::now() + patience;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if let Some(answer) = self.next_reply(id)? {
-                return Ok(answer);
-            }
-            if left.is_zero() || !self.read(left)? && Instant::now() >= deadline {
-                return self.silent(patience);
-            }
-        }
-    }
-
-    /// The next answer to a request however late, as long as the line is not silent for too long.
-    fn answer_after_silence(&mut self, id: u32) -> Result<Response, Error> {
-        loop {
-            if let Some(answer) = self.next_reply(id)? {
-                return Ok(answer);
-            }
-            if !self.read(LISTEN_PATIENCE)? {
-                return self.silent(LISTEN_PATIENCE);
-            }
-        }
-    }
-
-    /// The next reply among the bytes already read that belongs to a request, if there is one.
-    fn next_reply(&mut self, id: u32) -> Result<Option<Response>, Error> {
-        let unread = mem::take(&mut self.unread);
-        let mut input = unread.as_slice();
-        let found = loop {
-            match self.deframer.next::<Reply>(&mut input) {
-                None => break Ok(None),
-                Some(Ok(reply)) if reply.id == id => break self.accept(reply.body).map(Some),
-                // The device could not read a frame of ours, or turned us away.
-                Some(Ok(Reply {
-                    id: 0,
-                    body: Response::Refused(refusal),
-                })) => break self.unnumbered(refusal).map(Some),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => break self.garbled(error),
-            }
-        };
-        self.unread = input.to_vec();
-        found
-    }
-
-    fn accept(&self, response: Response) -> Result<Response, Error> {
-        match response {
-            Response::Refused(refusal) => Err(self.refused(refusal)),
-            response => Ok(response),
-        }
-    }
-
-    fn unnumbered(&self, refusal: Refusal) -> Result<Response, Error> {
-        match refusal {
-            Refusal::Malformed => self.garbled(FrameError::Message),
-            refusal => Err(self.refused(refusal)),
-        }
-    }
-
-    /// Reads what is there, waiting at most `patience`; false if nothing came.
-    fn read(&mut self, patience: Duration) -> Result<bool, Error> {
-        let mut buffer = [0; 8192];
-        let patience = patience.max(Duration::from_millis(1));
-        let read = self
-            .line
-            .set_patience(patience)
-            .and_then(|()| self.line.read(&mut buffer));
-        match read {
-            Ok(0) => Err(self.lost(io::ErrorKind::UnexpectedEof.into())),
-            Ok(len) => {
-                self.unread.extend_from_slice(&buffer[..len]);
-                Ok(true)
-            }
-            Err(error) => match error.kind() {
-                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Ok(false),
-                io::ErrorKind::Interrupted => Ok(true),
-                _ => Err(self.lost(error)),
-            },
-        }
-    }
-
-    fn refused(&self, refusal: Refusal) -> Error {
-        let target = self.target.clone();
-        Error::Refused { target, refusal }
-    }
-
-    fn lost(&self, source: io::Error) -> Error {
-        let target = self.target.clone();
-        Error::Lost { target, source }
-    }
-
-    fn silent<T>(&self, after: Duration) -> Result<T, Error> {
-        let target = self.target.clone();
-        Err(Error::Silent { target, after })
-    }
-
-    fn garbled<T>(&self, error: FrameError) -> Result<T, Error> {
-        let target = self.target.clone();
-        Err(Error::Garbled { target, error })
-    }
-
     fn confused<T>(&self) -> Result<T, Error> {
-        let target = self.target.clone();
-        Err(Error::Confused { target })
+        self.wire.confused()
     }
 }
 
-/// Where to start counting requests: elsewhere than the last session on the same serial line did.
-fn first_id() -> u32 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    // From 2^28 on all numbers are encoded in five bytes, so that equal sessions have equal lengths.
-    now.map_or(0, |now| now.subsec_nanos()) + (1 << 28)
+/// Whether asking twice does what asking once does.
+fn is_repeatable(request: &Request) -> bool {
+    !matches!(
+        request,
+        Request::TemplateAdd { .. }
+            | Request::PersonRemove { .. }
+            | Request::HostRevoke { .. }
+            | Request::KeysReplace { .. }
+            | Request::Goodbye
+    )
 }

@@ -23,10 +23,16 @@ use facelatch_boards::{
     sim::{ClockKind, Handle, Picture, Visitor},
 };
 use facelatch_device::{Config, Device, Settings, StopAfter};
-use facelatch_protocol::{Event, EventKind};
+use facelatch_protocol::{DisplayName, Event, EventKind, Role};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, client::Client, connect::Target};
+use crate::{
+    Error,
+    client::{Client, Credentials},
+    cmd::pair,
+    connect::Target,
+    home::Home,
+};
 
 /// How long a grant keeps the demo's door unlocked, in simulated milliseconds.
 pub const UNLOCK_MS: u64 = 2_000;
@@ -99,6 +105,7 @@ pub struct Stage {
     device: Device,
     sim: Handle,
     address: SocketAddr,
+    credentials: Option<Credentials>,
     events: Option<Receiver<Event>>,
     first_at: Option<Duration>,
 }
@@ -140,6 +147,7 @@ impl Stage {
             config,
             zoo: Some(zoo.to_path_buf()),
             stop_after: StopAfter::Never,
+            show_codes: false,
         })
         .map_err(|error| Error::Demo(error.to_string()))?;
         let sim = device.sim().cloned();
@@ -148,6 +156,7 @@ impl Stage {
                 device,
                 sim,
                 address,
+                credentials: None,
                 events: None,
                 first_at: None,
             }),
@@ -166,12 +175,35 @@ impl Stage {
         }
     }
 
+    /// Pairs a workspace with the door as its admin, with the code the door shows at its first start.
+    ///
+    /// # Errors
+    /// [`Error::Demo`] if it shows none, [`Error::Client`].
+    pub fn pair(&mut self, home: &Home) -> Result<Client, Error> {
+        let code = self.device.pairing_code();
+        let code = code.ok_or_else(|| Error::Demo("it shows no pairing code".into()))?;
+        let name = DisplayName::parse("demo")
+            .map_err(|why| Error::Bug(format!("the demo's name {why}")))?;
+        let request = pair::request(home, name, Role::Admin)?;
+        let (target, secret) = (self.target(), home.keys().host()?);
+        let line = Client::reach(&target, ANSWER_PATIENCE)?;
+        let target = target.to_string();
+        let (client, paired) =
+            Client::pair(line, &target, &secret, &code, &request, ANSWER_PATIENCE)?;
+        let door = paired.door;
+        self.credentials = Some(Credentials { secret, door });
+        Ok(client)
+    }
+
     /// Starts listening to what happens at the door.
     ///
     /// # Errors
-    /// [`Error::Client`].
+    /// [`Error::Client`]; [`Error::Bug`] before [`Stage::pair`].
     pub fn listen(&mut self) -> Result<(), Error> {
-        let events = Client::connect(&self.target(), ANSWER_PATIENCE)?.events(0)?;
+        let credentials = self.credentials.as_ref();
+        let credentials = credentials
+            .ok_or_else(|| Error::Bug("nobody is paired with the demo's door".into()))?;
+        let events = Client::connect(&self.target(), credentials, ANSWER_PATIENCE)?.events(0)?;
         let (sender, receiver) = channel();
         thread::Builder::new()
             .name("events".to_owned())

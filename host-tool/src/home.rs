@@ -5,6 +5,8 @@
 //! HOME/none           templates of people nobody enrolled
 //! HOME/classifier     what `train` made, and of which templates
 //! HOME/counter        counter of the last bundle packed
+//! HOME/keys/          this host's keys, see `keys`
+//! HOME/doors/         the doors it is paired with, see `doors`
 //! HOME/cache/         embeddings by photo; may be deleted
 //! ```
 //!
@@ -21,10 +23,10 @@ use facelatch_models::{
     embedding::{Embedding, SpaceId},
 };
 use facelatch_protocol::{DisplayName, PersonId};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, cache::Cache, sealed};
+use crate::{Error, cache::Cache, doors::Doors, keys::Keys, sealed};
 
 /// The folder used when none is named.
 pub const DEFAULT_DIR: &str = "facelatch-data";
@@ -106,6 +108,18 @@ impl Home {
         Cache::new(&self.dir.join("cache"))
     }
 
+    /// This host's keys.
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        Keys::new(self.dir.join("keys"))
+    }
+
+    /// The doors it is paired with.
+    #[must_use]
+    pub fn doors(&self) -> Doors {
+        Doors::new(self.dir.join("doors"))
+    }
+
     /// All people, by id.
     ///
     /// # Errors
@@ -126,7 +140,7 @@ impl Home {
                 continue;
             }
             let remedy = "delete it and enroll the person again";
-            if let Some(person) = read::<Person>(&path, PERSON_TAG, remedy)? {
+            if let Some(person) = sealed::read::<Person>(&path, PERSON_TAG, remedy)? {
                 if *person.id != *name {
                     return Err(Error::Damaged {
                         path,
@@ -146,7 +160,7 @@ impl Home {
     /// # Errors
     /// As for [`Home::people`].
     pub fn person(&self, id: &PersonId) -> Result<Option<Person>, Error> {
-        read(
+        sealed::read(
             &self.person_path(id),
             PERSON_TAG,
             "delete it and enroll the person again",
@@ -183,7 +197,7 @@ impl Home {
     /// [`Error::Damaged`] or [`Error::Storage`].
     pub fn none(&self) -> Result<Vec<Template>, Error> {
         let path = self.dir.join("none");
-        Ok(read(&path, NONE_TAG, "delete it and enroll again")?.unwrap_or_default())
+        Ok(sealed::read(&path, NONE_TAG, "delete it and enroll again")?.unwrap_or_default())
     }
 
     /// Replaces the templates of people nobody enrolled.
@@ -201,7 +215,7 @@ impl Home {
     pub fn trained(&self) -> Result<Option<Trained>, Error> {
         let path = self.dir.join("classifier");
         let remedy = "run `facelatch train` again";
-        let trained: Option<Trained> = read(&path, CLASSIFIER_TAG, remedy)?;
+        let trained: Option<Trained> = sealed::read(&path, CLASSIFIER_TAG, remedy)?;
         if let Some(Trained { classifier, .. }) = &trained {
             let classes = classifier.people.len() + 1;
             let finite = classifier
@@ -283,41 +297,22 @@ impl Home {
         digest.finalize().into()
     }
 
-    /// The counter for the next bundle: larger than all before, also when this folder was made anew (it is never below
-    /// the seconds since 1970).
+    /// The counter for the next bundle: larger than all before and than `above`, the door's highest, also when this
+    /// folder was made anew (it is never below the seconds since 1970).
     ///
     /// # Errors
     /// [`Error::Damaged`] or [`Error::Storage`].
-    pub fn next_counter(&self, unix_ms: u64) -> Result<u64, Error> {
+    pub fn next_counter(&self, unix_ms: u64, above: u64) -> Result<u64, Error> {
         let path = self.dir.join("counter");
-        let last: u64 = read(&path, COUNTER_TAG, "delete it")?.unwrap_or(0);
+        let last: u64 = sealed::read(&path, COUNTER_TAG, "delete it")?.unwrap_or(0);
         let next = last.saturating_add(1).max(unix_ms / 1000);
         sealed::write_atomic(&path, &sealed::seal(COUNTER_TAG, &next)?)?;
-        Ok(next)
+        // What one door claims is not kept: it would rule the counters of all others.
+        Ok(next.max(above.saturating_add(1)))
     }
 
     fn person_path(&self, id: &PersonId) -> PathBuf {
         self.dir.join("people").join(&**id)
-    }
-}
-
-fn read<T: DeserializeOwned>(
-    path: &Path,
-    tag: [u8; 4],
-    remedy: &'static str,
-) -> Result<Option<T>, Error> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::storage("read", path)(error)),
-    };
-    match sealed::unseal(tag, &bytes) {
-        Ok(body) => Ok(Some(body)),
-        Err(why) => Err(Error::Damaged {
-            path: path.to_path_buf(),
-            why,
-            remedy,
-        }),
     }
 }
 
@@ -485,8 +480,16 @@ mod tests {
     fn bundle_counters_only_grow() {
         let dir = tempfile::tempdir().expect("temporary folder");
         let home = Home::new(dir.path());
-        assert_eq!(home.next_counter(5_000_000).expect("writable"), 5_000);
-        assert_eq!(home.next_counter(5_000_000).expect("writable"), 5_001);
-        assert_eq!(home.next_counter(1_000).expect("clock set back"), 5_002);
+        let cases = [
+            (5_000_000, 0, 5_000, "the seconds"),
+            (5_000_000, 0, 5_001, "one more"),
+            (1_000, 0, 5_002, "clock set back"),
+            (1_000, 9_000, 9_001, "the door knows a later one"),
+            (1_000, 0, 5_004, "which is that door's matter"),
+        ];
+        for (unix_ms, above, want, why) in cases {
+            let found = home.next_counter(unix_ms, above).expect("writable");
+            assert_eq!(found, want, "{why}");
+        }
     }
 }

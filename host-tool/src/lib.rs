@@ -1,7 +1,7 @@
 //! `facelatch`, the operator's program: enrolls people from photos, trains, evaluates, and provisions doors.
 //!
 //! ```text
-//! photos -> dataset -> embed (cache) -> home (people, classifier) -> pack -> client -> a door
+//! photos -> dataset -> embed (cache) -> home (people, classifier) -> pack (sign) -> client -> a door
 //!                         \-> evaluate
 //! ```
 //!
@@ -21,10 +21,13 @@ pub mod evaluate;
 pub mod home;
 pub mod pack;
 pub mod predict;
+pub mod self_test;
 pub mod train;
 
 pub mod client;
 pub mod connect;
+pub mod doors;
+pub mod keys;
 
 pub mod cache;
 pub mod draw;

@@ -1,7 +1,12 @@
-//! From the workspace to one bundle file: what a door needs to recognise the people enrolled.
+//! From the workspace to one signed bundle file: what a door needs to recognise the people enrolled.
 //!
-//! The layout is `facelatch_protocol::bundle`'s. A bundle names its embedding space; parts of another space are refused
-//! here already. Called by `cmd/pack.rs`, `cmd/push.rs` and the demo.
+//! ```text
+//! Contents -> gather -> Unsigned (parts with their digests) -> sign (counter, time, signature) -> the file's bytes
+//! ```
+//!
+//! The same contents give the same parts, byte for byte: a door that has a part already is not sent it again. The layout is
+//! `facelatch_protocol::bundle`'s. A bundle names its embedding space; parts of another space are refused here already.
+//! Called by `cmd/pack.rs`, `cmd/push.rs` and the demo.
 
 use facelatch_models::{
     classifier::Classifier,
@@ -9,73 +14,166 @@ use facelatch_models::{
     zoo::{MANIFEST, Zoo},
 };
 use facelatch_protocol::{
-    BundleFault, Digest, GalleryRecord, PersonId, SpaceName, TemplateKey,
-    bundle::{self, MAX_RECORD, Part, PartKind, PartName},
-    bundle_v1::{FORMAT, Header, MAX_HEADER, PREFIX_LEN},
+    BundleFault, BundleId, Digest, GalleryRecord, PersonId, SpaceName, TemplateKey, TrustedKeys,
+    bundle::{
+        self, FORMAT, Head, MAX_HEAD, MAX_RECORD, Manifest, PREFIX_LEN, Part, PartKind, PartName,
+    },
     message,
 };
 
 use crate::{
     Error,
-    embed::sha256,
+    embed::{EMBEDDER, sha256},
     home::{Person, Template},
+    keys::{self, Signer},
+    self_test,
 };
 
-/// What goes into a bundle.
+/// What goes into a bundle: any of it, but something.
 #[derive(Debug)]
 pub struct Contents<'a> {
     /// Embedding space of everything in it.
     pub space: &'a SpaceId,
-    /// The classifier.
-    pub classifier: &'a Classifier,
-    /// The people with their templates.
-    pub people: &'a [Person],
     /// The networks, if they go along.
     pub networks: Option<&'a Zoo>,
-    /// Grows with every bundle.
-    pub counter: u64,
-    /// When, milliseconds since 1970.
-    pub created_unix_ms: u64,
+    /// The classifier.
+    pub classifier: Option<&'a Classifier>,
+    /// The people with their templates.
+    pub people: Option<&'a [Person]>,
+    /// Who may pass when, as TOML.
+    pub policy: Option<&'a [u8]>,
+    /// Networks to make the self-test with: those of the bundle, else those of the door.
+    pub self_test: Option<&'a Zoo>,
+    /// Whether the gallery replaces also the people enrolled at the door.
+    pub replace: bool,
 }
 
-/// The bundle file's bytes.
+/// A bundle's parts, not yet numbered, dated and signed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unsigned {
+    space: SpaceName,
+    replace: bool,
+    parts: Vec<(Part, Vec<u8>)>,
+}
+
+/// Makes the parts.
 ///
 /// # Errors
 /// [`Error::Models`] for a part of another space or an unusable network, [`Error::Usage`] if something does not fit a
-/// bundle.
-pub fn pack(contents: &Contents<'_>) -> Result<Vec<u8>, Error> {
-    contents.space.expect(&contents.classifier.space)?;
-    let mut parts = Vec::new();
-    if let Some(zoo) = contents.networks {
-        add_networks(&mut parts, zoo)?;
+/// bundle, or if there is nothing to put into it.
+pub fn gather(contents: &Contents<'_>) -> Result<Unsigned, Error> {
+    let mut unsigned = Unsigned {
+        space: space_name(contents.space)?,
+        replace: contents.replace,
+        parts: Vec::new(),
+    };
+    for zoo in contents.networks.iter().chain(&contents.self_test) {
+        let (space, _) = zoo.embedder_facts(EMBEDDER)?;
+        contents.space.expect(&space)?;
     }
-    let classifier = postcard::to_allocvec(contents.classifier)
-        .map_err(|error| Error::Bug(format!("cannot encode the classifier: {error}")))?;
-    parts.push((PartKind::Classifier, "classifier".to_owned(), classifier));
-    parts.push((PartKind::Gallery, "gallery".to_owned(), gallery(contents)?));
-    assemble(contents, &parts)
+    if let Some(zoo) = contents.networks {
+        add_networks(&mut unsigned, zoo)?;
+    }
+    if let Some(classifier) = contents.classifier {
+        contents.space.expect(&classifier.space)?;
+        let classifier = postcard::to_allocvec(classifier)
+            .map_err(|error| Error::Bug(format!("cannot encode the classifier: {error}")))?;
+        unsigned.add(PartKind::Classifier, "classifier", classifier)?;
+    }
+    if let Some(people) = contents.people {
+        let gallery = gallery(contents.space, people)?;
+        unsigned.add(PartKind::Gallery, "gallery", gallery)?;
+    }
+    if let Some(policy) = contents.policy {
+        unsigned.add(PartKind::Policy, "policy.toml", policy.to_vec())?;
+    }
+    if unsigned.parts.is_empty() {
+        return Err(Error::Usage("there is nothing to put into a bundle".into()));
+    }
+    if let Some(zoo) = contents.self_test {
+        unsigned.add(PartKind::SelfTest, "self-test", self_test::vectors(zoo)?)?;
+    }
+    Ok(unsigned)
 }
 
-fn add_networks(parts: &mut Vec<(PartKind, String, Vec<u8>)>, zoo: &Zoo) -> Result<(), Error> {
+impl Unsigned {
+    /// Length of all parts together, in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.parts.iter().map(|(part, _)| part.len).sum()
+    }
+
+    /// The bundle file's bytes, and the bundle's name. Counter and time are in the manifest, so each call names another
+    /// bundle of the same parts.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there are too many parts.
+    pub fn sign(
+        &self,
+        counter: u64,
+        created_unix_ms: u64,
+        signer: &Signer,
+    ) -> Result<(Vec<u8>, BundleId), Error> {
+        let mut manifest = Manifest {
+            format: FORMAT,
+            created_unix_ms,
+            counter,
+            space: self.space.clone(),
+            replace: self.replace,
+            parts: heapless::Vec::new(),
+        };
+        for (part, _) in &self.parts {
+            manifest.parts.push(part.clone()).map_err(|_| {
+                Error::Usage(format!(
+                    "a bundle holds at most {} files",
+                    bundle::MAX_PARTS
+                ))
+            })?;
+        }
+        let mut buffer = [0; MAX_HEAD];
+        let manifest = manifest.encode(&mut buffer).map_err(does_not_fit)?;
+        let signature = signer.sign(manifest, &format!("facelatch bundle {counter}"))?;
+        let head = Head {
+            manifest,
+            signature: &signature,
+        };
+        let mut file = head.encode().map_err(does_not_fit)?.to_vec();
+        for (_, bytes) in &self.parts {
+            file.extend_from_slice(bytes);
+        }
+        let (id, _) = head.manifest().map_err(does_not_fit)?;
+        Ok((file, id))
+    }
+
+    fn add(&mut self, kind: PartKind, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        let part = Part {
+            kind,
+            name: PartName::parse(name)
+                .map_err(|why| Error::Usage(format!("the file name {name:?} {why}")))?,
+            len: bytes.len() as u64,
+            sha256: Digest(sha256(&bytes)),
+        };
+        self.parts.push((part, bytes));
+        Ok(())
+    }
+}
+
+fn add_networks(unsigned: &mut Unsigned, zoo: &Zoo) -> Result<(), Error> {
     let path = zoo.dir().join(MANIFEST);
     let manifest = std::fs::read(&path).map_err(Error::storage("read", &path))?;
-    parts.push((PartKind::Networks, MANIFEST.to_owned(), manifest));
+    unsigned.add(PartKind::Networks, MANIFEST, manifest)?;
     for network in &zoo.manifest().network {
-        parts.push((
-            PartKind::Networks,
-            network.file.clone(),
-            zoo.bytes(network)?,
-        ));
+        unsigned.add(PartKind::Networks, &network.file, zoo.bytes(network)?)?;
     }
     Ok(())
 }
 
-fn gallery(contents: &Contents<'_>) -> Result<Vec<u8>, Error> {
+fn gallery(space: &SpaceId, people: &[Person]) -> Result<Vec<u8>, Error> {
     let mut part = Vec::new();
     let mut buffer = [0; 4 + MAX_RECORD];
-    for person in contents.people {
+    for person in people {
         for (index, template) in person.templates.iter().enumerate() {
-            contents.space.expect(&template.space)?;
+            space.expect(&template.space)?;
             let record = record(person, index, template)?;
             let bytes = bundle::encode_record(&record, &mut buffer).map_err(does_not_fit)?;
             part.extend_from_slice(bytes);
@@ -115,40 +213,6 @@ pub fn wire_template(whose: &PersonId, template: &Template) -> Result<message::T
     })
 }
 
-fn assemble(
-    contents: &Contents<'_>,
-    parts: &[(PartKind, String, Vec<u8>)],
-) -> Result<Vec<u8>, Error> {
-    let mut header = Header {
-        format: FORMAT,
-        created_unix_ms: contents.created_unix_ms,
-        counter: contents.counter,
-        space: space_name(contents.space)?,
-        parts: heapless::Vec::new(),
-    };
-    for (kind, name, bytes) in parts {
-        let part = Part {
-            kind: *kind,
-            name: PartName::parse(name)
-                .map_err(|why| Error::Usage(format!("the file name {name:?} {why}")))?,
-            len: bytes.len() as u64,
-            sha256: Digest(sha256(bytes)),
-        };
-        header.parts.push(part).map_err(|_| {
-            Error::Usage(format!(
-                "a bundle holds at most {} files",
-                bundle::MAX_PARTS
-            ))
-        })?;
-    }
-    let mut buffer = [0; PREFIX_LEN + MAX_HEADER];
-    let mut file = header.encode(&mut buffer).map_err(does_not_fit)?.to_vec();
-    for (_, _, bytes) in parts {
-        file.extend_from_slice(bytes);
-    }
-    Ok(file)
-}
-
 fn space_name(space: &SpaceId) -> Result<SpaceName, Error> {
     SpaceName::parse(space.as_str())
         .map_err(|why| Error::Bug(format!("the space {} {why}", space.as_str())))
@@ -158,28 +222,33 @@ fn does_not_fit(fault: BundleFault) -> Error {
     Error::Usage(format!("this does not fit a bundle: {fault}"))
 }
 
-/// Reads and checks a bundle file's header; the parts' digests are checked too.
+/// Reads and checks a bundle file: its head, the parts' digests and, given the keys, who signed it.
 ///
 /// # Errors
 /// [`BundleFault`] of the first thing that does not hold.
-pub fn check(file: &[u8]) -> Result<Header, BundleFault> {
-    let (prefix, rest) = file
-        .split_first_chunk::<PREFIX_LEN>()
-        .ok_or(BundleFault::Magic)?;
-    let len = Header::length(*prefix)?;
-    let (header, mut parts) = rest.split_at_checked(len).ok_or(BundleFault::Length)?;
-    let header = Header::parse(header)?;
-    for (index, part) in header.parts.iter().enumerate() {
+pub fn check(
+    file: &[u8],
+    trusted: Option<&TrustedKeys>,
+) -> Result<(BundleId, Manifest), BundleFault> {
+    let prefix = file.first_chunk::<PREFIX_LEN>().ok_or(BundleFault::Magic)?;
+    let length = Head::length(*prefix)?;
+    let (head, mut parts) = file.split_at_checked(length).ok_or(BundleFault::Length)?;
+    let head = Head::parse(head)?;
+    if let Some(trusted) = trusted {
+        keys::verify(trusted, head.manifest, head.signature)?;
+    }
+    let (id, manifest) = head.manifest()?;
+    for (index, part) in manifest.parts.iter().enumerate() {
         let len = usize::try_from(part.len).map_err(|_| BundleFault::Length)?;
         let (bytes, after) = parts.split_at_checked(len).ok_or(BundleFault::Length)?;
         if Digest(sha256(bytes)) != part.sha256 {
-            // A header holds at most MAX_PARTS = 24 parts.
+            // A manifest holds at most MAX_PARTS = 16 parts.
             return Err(BundleFault::PartDigest { part: index as u8 });
         }
         parts = after;
     }
     if parts.is_empty() {
-        Ok(header)
+        Ok((id, manifest))
     } else {
         Err(BundleFault::Length)
     }
@@ -190,6 +259,7 @@ mod tests {
     use facelatch_protocol::DisplayName;
 
     use super::*;
+    use crate::keys::Keys;
 
     fn space(name: &str) -> SpaceId {
         SpaceId::parse(name).expect("a space")
@@ -219,66 +289,133 @@ mod tests {
         }
     }
 
-    fn packed(
+    fn gathered(
         classifier_space: &str,
         template_space: &str,
         values: Vec<f32>,
-    ) -> Result<Vec<u8>, Error> {
-        pack(&Contents {
+    ) -> Result<Unsigned, Error> {
+        gather(&Contents {
             space: &space("test-2"),
-            classifier: &classifier(classifier_space),
-            people: &[ada(template_space, values)],
             networks: None,
-            counter: 7,
-            created_unix_ms: 9,
+            classifier: Some(&classifier(classifier_space)),
+            people: Some(&[ada(template_space, values)]),
+            policy: Some(b"[always]"),
+            self_test: None,
+            replace: true,
         })
     }
 
     #[test]
     fn a_bundle_holds_what_was_packed_and_every_damage_shows() {
-        let file = packed("test-2", "test-2", vec![0.6, 0.8]).expect("packable");
-        let header = check(&file).expect("sound");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let keys = Keys::new(folder.path().to_path_buf());
+        let (signer, trusted) = (keys.signer().expect("new"), keys.trusted().expect("new"));
+        let unsigned = gathered("test-2", "test-2", vec![0.6, 0.8]).expect("packable");
+        let (file, id) = unsigned.sign(7, 9, &signer).expect("signable");
+        let (found, manifest) = check(&file, Some(&trusted)).expect("sound");
+        assert_eq!(found, id);
         assert_eq!(
-            (header.counter, header.created_unix_ms, &*header.space),
+            (manifest.counter, manifest.created_unix_ms, &*manifest.space),
             (7, 9, "test-2")
         );
-        let kinds: Vec<_> = header.parts.iter().map(|p| p.kind).collect();
-        assert_eq!(kinds, [PartKind::Classifier, PartKind::Gallery]);
-        let gallery_at = file.len() - header.parts[1].len as usize;
-        let mut gallery = &file[gallery_at..];
+        assert!(manifest.replace);
+        assert_eq!(manifest.parts_len(), Some(unsigned.size()));
+        let kinds: Vec<_> = manifest.parts.iter().map(|p| p.kind).collect();
+        assert_eq!(
+            kinds,
+            [PartKind::Classifier, PartKind::Gallery, PartKind::Policy]
+        );
+        let parts_at = file.len() - unsigned.size() as usize;
+        let mut gallery = &file[parts_at + manifest.parts[0].len as usize..file.len() - 8];
         for index in 0..2 {
             let record = bundle::take_record(&mut gallery).expect("a record");
             assert_eq!((&*record.key.person, record.key.index), ("ada", index));
             assert_eq!(&*record.template.values, &[0.6, 0.8]);
         }
         assert!(gallery.is_empty());
-        assert_eq!(
-            packed("test-2", "test-2", vec![0.6, 0.8]).expect("packable"),
-            file,
-            "the same bytes again"
-        );
-        for at in gallery_at..file.len() {
+
+        // The text of the signature's first line is not signed, nor read.
+        let line = b"untrusted comment: signature of facelatch";
+        let unsigned = file.windows(line.len()).position(|text| text == line);
+        let unsigned = unsigned.expect("a comment");
+        for at in (0..file.len()).filter(|at| !(unsigned..unsigned + line.len()).contains(at)) {
             let mut damaged = file.clone();
             damaged[at] ^= 1;
-            assert!(check(&damaged).is_err(), "byte {at} changed");
-            assert!(check(&file[..at]).is_err(), "cut at {at}");
+            assert!(
+                check(&damaged, Some(&trusted)).is_err(),
+                "byte {at} changed"
+            );
+            assert!(check(&file[..at], None).is_err(), "cut at {at}");
         }
-        assert!(check(&[file, vec![0]].concat()).is_err(), "a byte too many");
+        assert!(check(&[file, vec![0]].concat(), None).is_err(), "too long");
+    }
+
+    #[test]
+    fn the_same_contents_give_the_same_parts_under_any_counter() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let signer = Keys::new(folder.path().to_path_buf())
+            .signer()
+            .expect("new");
+        let unsigned = gathered("test-2", "test-2", vec![0.6, 0.8]).expect("packable");
+        assert_eq!(
+            gathered("test-2", "test-2", vec![0.6, 0.8]).expect("packable"),
+            unsigned
+        );
+        let (first, first_id) = unsigned.sign(7, 9, &signer).expect("signable");
+        let (again, again_id) = unsigned.sign(7, 9, &signer).expect("signable");
+        let (later, later_id) = unsigned.sign(8, 9, &signer).expect("signable");
+        assert_eq!(first_id, again_id);
+        assert_ne!(first_id.digest, later_id.digest);
+        let parts = |file: &[u8]| file[file.len() - unsigned.size() as usize..].to_vec();
+        assert_eq!(parts(&first), parts(&later));
+        let manifest = |file: &[u8]| check(file, None).expect("sound").1;
+        assert_eq!(manifest(&first), manifest(&again));
+        assert_eq!(manifest(&first).parts, manifest(&later).parts);
+    }
+
+    #[test]
+    fn a_bundle_of_another_or_of_no_signer_is_told() {
+        let folders = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
+        let [ours, theirs] = folders
+            .each_ref()
+            .map(|folder| Keys::new(folder.path().to_path_buf()));
+        let trusted = ours.trusted().expect("new");
+        let unsigned = gathered("test-2", "test-2", vec![0.6, 0.8]).expect("packable");
+        let (file, _) = unsigned
+            .sign(1, 1, &theirs.signer().expect("new"))
+            .expect("signable");
+        assert_eq!(
+            check(&file, Some(&trusted)).map(drop),
+            Err(BundleFault::UnknownSigner)
+        );
+        assert!(check(&file, None).is_ok());
+        let old = [b"FLB1", &file[4..]].concat();
+        assert_eq!(check(&old, None).map(drop), Err(BundleFault::Unsigned));
     }
 
     #[test]
     fn parts_of_another_space_and_templates_too_long_are_refused() {
         assert!(matches!(
-            packed("other-2", "test-2", vec![1.0]),
+            gathered("other-2", "test-2", vec![1.0]),
             Err(Error::Models(_))
         ));
         assert!(matches!(
-            packed("test-2", "other-2", vec![1.0]),
+            gathered("test-2", "other-2", vec![1.0]),
             Err(Error::Models(_))
         ));
-        let error = packed("test-2", "test-2", vec![1.0; 513])
+        let error = gathered("test-2", "test-2", vec![1.0; 513])
             .expect_err("too long")
             .to_string();
         assert!(error.contains("513 numbers"), "{error}");
+        let nothing = gather(&Contents {
+            space: &space("test-2"),
+            networks: None,
+            classifier: None,
+            people: None,
+            policy: None,
+            self_test: None,
+            replace: false,
+        });
+        assert!(matches!(nothing, Err(Error::Usage(_))));
     }
 }

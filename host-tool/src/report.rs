@@ -62,6 +62,12 @@ pub fn warn(text: &str) {
     let _ = writeln!(io::stderr().lock(), "warning: {text}");
 }
 
+/// Prints on standard error what the operator can do about the error that follows.
+pub fn hint(text: &str) {
+    // As for a warning.
+    let _ = writeln!(io::stderr().lock(), "hint: {text}");
+}
+
 /// A share as a percentage for people: `1.11 %`.
 #[must_use]
 pub fn percent(share: f64) -> String {

@@ -7,9 +7,14 @@
 //! ```
 //!
 //! The tag names the kind of file and its version; a changed body gets a new tag, so that old files are known as such.
-//! Called by `home` and `cache`.
+//! Called by `home`, `keys`, `doors` and `cache`.
 
-use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::Path,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
@@ -54,6 +59,42 @@ pub fn unseal<T: DeserializeOwned>(tag: [u8; 4], bytes: &[u8]) -> Result<T, &'st
         Ok((body, [])) => Ok(body),
         Ok((_, _)) | Err(_) => Err("its body cannot be read"),
     }
+}
+
+/// The body of the sealed file at `path`; `None` if there is no such file.
+///
+/// # Errors
+/// [`Error::Damaged`] with what to do about it, or [`Error::Storage`].
+pub fn read<T: DeserializeOwned>(
+    path: &Path,
+    tag: [u8; 4],
+    remedy: &'static str,
+) -> Result<Option<T>, Error> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::storage("read", path)(error)),
+    };
+    match unseal(tag, &bytes) {
+        Ok(body) => Ok(Some(body)),
+        Err(why) => Err(Error::Damaged {
+            path: path.to_path_buf(),
+            why,
+            remedy,
+        }),
+    }
+}
+
+/// Makes a folder, and those above it, that only their owner may enter; one that is there stays as it is.
+///
+/// # Errors
+/// [`Error::Storage`].
+pub fn private_dir(dir: &Path) -> Result<(), Error> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(Error::storage("create", dir))
 }
 
 /// Writes `bytes` to `path` by way of a temporary file beside it: a reader sees the old file or the new one, also after

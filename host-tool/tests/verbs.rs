@@ -253,8 +253,8 @@ fn wrong_calls_say_what_would_be_right() {
 fn help_of_every_verb_has_an_example() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let verbs = [
-        "enroll", "train", "evaluate", "embed", "detect", "predict", "pack", "push", "pull",
-        "status", "people", "events", "demo", "bench", "models",
+        "enroll", "train", "evaluate", "embed", "detect", "predict", "pair", "hosts", "doors",
+        "keys", "pack", "push", "pull", "status", "people", "events", "demo", "bench", "models",
     ];
     for verb in verbs {
         let ended = facelatch(folder.path(), &[verb, "--help"]);

@@ -1,25 +1,36 @@
 //! A running `facelatchd` on the sim board: its own process, its own data folder.
 
-use std::io::{BufRead, BufReader};
+use std::cell::OnceCell;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
 
-use facelatch_host::client::Client;
+use facelatch_host::client::{Client, Credentials};
+use facelatch_host::cmd::pair;
 use facelatch_host::connect::Target;
+use facelatch_host::home::Home;
+use facelatch_protocol::{DisplayName, PairingCode, PublicKey, Role};
 
 use crate::PATIENCE;
+use crate::people::enrolled;
 use crate::programs::{Ended, program, root};
 
 /// A door as a process. Dropping it kills it.
 pub struct Door {
     child: Child,
+    /// Its log.
     lines: Receiver<String>,
     heard: Vec<String>,
+    /// What it prints for people, such as its pairing code.
+    said: Receiver<String>,
     address: SocketAddr,
+    data: PathBuf,
+    credentials: OnceCell<Credentials>,
 }
 
 /// `facelatchd` with its data in `data`, listening on a port the system chooses, ready for more arguments.
@@ -41,25 +52,23 @@ impl Door {
     pub fn start(command: &mut Command) -> Door {
         let mut child = command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        let stderr = child.stderr.take().expect("stderr is piped");
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
+        let lines = lines_of(child.stderr.take().expect("stderr is piped"));
+        let said = lines_of(child.stdout.take().expect("stdout is piped"));
+        let mut args = command.get_args().skip_while(|arg| *arg != "--data");
+        let data = args.nth(1).map(PathBuf::from);
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut door = Door {
             child,
             lines,
             heard: Vec::new(),
+            said,
             address: nowhere,
+            data: data.expect("a door has a data folder"),
+            credentials: OnceCell::new(),
         };
         let line = door.wait_for("listening on ");
         let address = line
@@ -94,6 +103,11 @@ impl Door {
         }
     }
 
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -107,12 +121,63 @@ impl Door {
             .expect("an address is a target")
     }
 
-    /// A session with it.
+    /// A session with it, as the host that enrolled the people.
     ///
     /// # Panics
     /// If it does not answer.
     pub fn client(&self) -> Client {
-        Client::connect(&self.target(), PATIENCE).expect("the door answers")
+        Client::connect(&self.target(), self.credentials(), PATIENCE).expect("the door answers")
+    }
+
+    /// What a session takes. The first time, pairs the workspace with the enrolled people, as admin; a door that is started
+    /// again on the same data is known from then on.
+    ///
+    /// # Panics
+    /// If it cannot be paired with.
+    pub fn credentials(&self) -> &Credentials {
+        self.credentials.get_or_init(|| {
+            let home = Home::new(&enrolled().home());
+            let secret = home.keys().host().expect("a workspace");
+            let known = fs::read_to_string(self.paired_file()).ok();
+            let door = known.as_deref().and_then(PublicKey::parse);
+            let door = door.unwrap_or_else(|| self.pair(&home, Role::Admin));
+            fs::write(self.paired_file(), door.to_string()).expect("a small file");
+            Credentials { secret, door }
+        })
+    }
+
+    /// Pairs a workspace with the code the door shows; the door's key.
+    ///
+    /// # Panics
+    /// If it shows none or refuses.
+    pub fn pair(&self, home: &Home, role: Role) -> PublicKey {
+        let name = DisplayName::parse("tests").expect("a name");
+        let request = pair::request(home, name, role).expect("a workspace");
+        let secret = home.keys().host().expect("a workspace");
+        let line = Client::reach(&self.target(), PATIENCE).expect("the door listens");
+        let code = self.pairing_code();
+        let paired = Client::pair(line, "the door", &secret, &code, &request, PATIENCE);
+        paired.expect("the door takes its code").1.door
+    }
+
+    /// The pairing code it prints.
+    ///
+    /// # Panics
+    /// If the time is up.
+    pub fn pairing_code(&self) -> PairingCode {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.said.recv_timeout(left).expect("a pairing code");
+            if let Some(code) = line.strip_prefix("pairing code ") {
+                return PairingCode::parse(code.trim()).expect("a code");
+            }
+        }
+    }
+
+    /// Beside the data folder: which door it is.
+    fn paired_file(&self) -> PathBuf {
+        self.data.with_extension("paired")
     }
 
     /// Ends it as a power cut would.
@@ -154,10 +219,23 @@ impl Door {
         let status = self.child.wait().expect("it was started");
         Ended {
             code: status.code(),
-            out: String::new(),
+            out: self.said.iter().collect::<Vec<_>>().join("\n"),
             err: std::mem::take(&mut self.heard).join("\n"),
         }
     }
+}
+
+/// The lines of a stream, as they come.
+fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 impl Drop for Door {

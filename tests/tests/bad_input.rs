@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use facelatch_host::client::Client;
+use facelatch_host::client::{Client, Credentials};
 use facelatch_host::connect::Target;
 use facelatch_host::home::Home;
-use facelatch_host::pack::{Contents, pack};
+use facelatch_host::keys::HostSecret;
+use facelatch_host::pack::{Contents, gather};
 use facelatch_models::classifier::Classifier;
 use facelatch_models::embedding::SpaceId;
+use facelatch_protocol::PublicKey;
 use facelatch_tests::PATIENCE;
 use facelatch_tests::door::{Door, facelatchd};
 use facelatch_tests::people::enrolled;
@@ -217,15 +219,18 @@ fn a_gallery_of_another_embedding_space_is_refused_and_the_old_one_stays() {
         space: space.clone(),
         ..trained.classifier
     };
-    let bundle = pack(&Contents {
+    let parts = gather(&Contents {
         space: &space,
-        classifier: &classifier,
-        people: &others,
         networks: None,
-        counter: u64::MAX,
-        created_unix_ms: 0,
+        classifier: Some(&classifier),
+        people: Some(&others),
+        policy: None,
+        self_test: None,
+        replace: false,
     })
-    .expect("a bundle of its own space");
+    .expect("parts of their own space");
+    let signer = home.keys().signer().expect("signing keys");
+    let (bundle, _) = parts.sign(u64::MAX, 0, &signer).expect("a bundle");
     let path = folder.path().join("other.flb");
     fs::write(&path, bundle).expect("a small file");
 
@@ -365,13 +370,17 @@ fn wrong_boards_and_settings_are_named() {
 
 #[test]
 fn dead_and_silent_peers() {
+    let credentials = Credentials {
+        secret: HostSecret::new([1; 32]),
+        door: PublicKey([2; 32]),
+    };
     // Nobody listens: the port was free a moment ago.
     let free = TcpListener::bind("127.0.0.1:0")
         .expect("a free port")
         .local_addr()
         .expect("bound");
     let target: Target = free.to_string().parse().expect("an address");
-    let Err(dead) = Client::connect(&target, PATIENCE) else {
+    let Err(dead) = Client::connect(&target, &credentials, PATIENCE) else {
         panic!("nobody is there")
     };
     assert!(dead.to_string().contains("could not reach"), "{dead}");
@@ -384,7 +393,7 @@ fn dead_and_silent_peers() {
         .to_string()
         .parse()
         .expect("an address");
-    let Err(quiet) = Client::connect(&target, Duration::from_millis(300)) else {
+    let Err(quiet) = Client::connect(&target, &credentials, Duration::from_millis(300)) else {
         panic!("nobody answers")
     };
     assert!(quiet.to_string().contains("did not answer"), "{quiet}");

@@ -71,8 +71,8 @@ fn tcp_and_serial_give_byte_identical_state() {
         .to_string()
         .parse()
         .expect("a device file");
-    let mut client =
-        Client::connect(&target, PATIENCE).expect("the door answers on the serial line");
+    let mut client = Client::connect(&target, door.credentials(), PATIENCE)
+        .expect("the door answers on the serial line");
     client
         .push(&people.bundle(), |_, _| {})
         .expect("a good bundle");
@@ -110,7 +110,7 @@ fn a_push_cut_at_any_byte_leaves_the_old_state_whole() {
             told.send(()).expect("the test waits")
         });
         let target: Target = address.to_string().parse().expect("an address");
-        let pushed = Client::connect(&target, PATIENCE)
+        let pushed = Client::connect(&target, door.credentials(), PATIENCE)
             .and_then(|mut client| client.push(&people.next_bundle(), |_, _| {}));
         cut.recv_timeout(PATIENCE).expect("the line was cut");
         if let Ok(pushed) = pushed {
@@ -157,7 +157,7 @@ fn a_door_killed_during_a_push_comes_back_with_the_old_state() {
             told.send(()).expect("the test waits")
         });
         let target: Target = address.to_string().parse().expect("an address");
-        Client::connect(&target, PATIENCE)
+        Client::connect(&target, door.credentials(), PATIENCE)
             .and_then(|mut client| client.push(&people.next_bundle(), |_, _| {}))
             .expect_err("the line is cut");
         cut.recv_timeout(PATIENCE).expect("the line was cut");
@@ -178,7 +178,7 @@ fn a_door_killed_during_a_push_comes_back_with_the_old_state() {
         .client()
         .push(&people.next_bundle(), |_, _| {})
         .expect("an uncut line");
-    assert_eq!(pushed.resumed_at, kept);
+    assert_eq!(pushed.saved, kept);
     assert_ne!(state(&door, &data).bundles, old.bundles);
     assert_eq!(door.stop().code, Some(0));
 }

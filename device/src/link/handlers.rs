@@ -1,17 +1,21 @@
 //! What each request does: one short handler a request, and the one place that decides what a peer is told.
 //!
-//! Requests about bundles are served on `swap`'s thread, all others by the loop between two frames.
+//! Requests about bundles and for the audit record are served on `swap`'s thread, all others by the loop between two
+//! frames. Whether the host's role allows them was decided in `session`.
+
+use std::time::Instant;
 
 use facelatch_protocol::{
-    BundleFault, Digest, PEOPLE_PER_PAGE, PeoplePage, PersonId, Refusal, Request, Response,
+    BundleFault, Digest, PEOPLE_PER_PAGE, PeoplePage, PersonId, Refusal, Request, Response, Role,
     SpaceName, Status, Template, Text, VERSION_HIGHEST,
 };
 use sha2::{Digest as _, Sha256};
 
-use super::EventSink;
+use super::{Ask, Call, EventSink};
 use crate::{
-    audit::What,
+    audit::{self, What},
     error::Error,
+    hosts::{self, Pairing},
     run::Running,
     store::{
         self,
@@ -23,17 +27,28 @@ use crate::{
 /// Wall times taken by a time synchronisation: from 2025 to 2100, milliseconds since 1970.
 const PLAUSIBLE_UNIX_MS: std::ops::Range<u64> = 1_735_689_600_000..4_102_444_800_000;
 
-/// Answers a request about bundles.
-pub(crate) fn bundle(swap: &mut Swap, request: Request) -> Response {
+/// Answers a request about bundles, or one for the audit record: what takes reading and writing of many bytes.
+pub(crate) fn bundle(swap: &mut Swap, ask: Ask) -> Response {
+    let Ask::Request(request) = ask else {
+        return Response::Refused(Refusal::Internal);
+    };
     let refused = |error: store::Error| {
         log::warn!("bundle: {error}");
         error.refusal()
     };
     let done = match request {
-        Request::BundleBegin { size, sha256 } => swap.store.begin(size, sha256).map_err(refused),
-        Request::BundleChunk(chunk) => swap
+        Request::BundleOffer(head) => {
+            let trusted = swap.hosts.trusted();
+            let held = swap.store.offer(&head, trusted.as_ref());
+            // A manifest names at most MAX_PARTS parts.
+            return held.map_or_else(
+                |error| Response::Refused(refused(error)),
+                |held| Response::Parts(held.into_iter().collect()),
+            );
+        }
+        Request::PartChunk { part, chunk } => swap
             .store
-            .chunk(chunk.offset, &chunk.bytes)
+            .part_chunk(usize::from(part), chunk.offset, &chunk.bytes)
             .map_err(refused),
         Request::BundleCommit { sha256 } => swap.commit(sha256),
         Request::BundleAbort => {
@@ -41,6 +56,19 @@ pub(crate) fn bundle(swap: &mut Swap, request: Request) -> Response {
             Ok(())
         }
         Request::BundleStatus => Ok(()),
+        Request::UpdateStatus => return Response::Update(swap.update_status()),
+        Request::AuditRead { from_seq } => {
+            return match audit::page(swap.audit_folder(), from_seq) {
+                Ok(page) => Response::Audit(page),
+                Err(error) => {
+                    log::warn!("audit: {error}");
+                    Response::Refused(Refusal::Storage)
+                }
+            };
+        }
+        Request::BundleBegin { .. } | Request::BundleChunk(_) => {
+            Err(Refusal::Bundle(BundleFault::Unsigned))
+        }
         Request::Hello { .. }
         | Request::Goodbye
         | Request::Status
@@ -52,10 +80,6 @@ pub(crate) fn bundle(swap: &mut Swap, request: Request) -> Response {
         | Request::EventsSubscribe { .. }
         | Request::DoorState
         | Request::TimeSync { .. }
-        | Request::BundleOffer(_)
-        | Request::PartChunk { .. }
-        | Request::UpdateStatus
-        | Request::AuditRead { .. }
         | Request::Hosts { .. }
         | Request::HostRevoke { .. }
         | Request::PairingOpen { .. }
@@ -68,33 +92,78 @@ pub(crate) fn bundle(swap: &mut Swap, request: Request) -> Response {
     }
 }
 
-/// Answers a request about anything else.
-pub(crate) fn device(
+/// Answers anything else.
+pub(crate) fn device(running: &mut Running, call: Call) -> Response {
+    let answered = match call.ask {
+        Ask::Request(request) => request_of(running, request, call.events),
+        Ask::Pair(pairing) => pair(running, &pairing),
+        Ask::WrongCode { tries_left } => running
+            .noted(What::WrongCode { tries_left })
+            .map(|()| Response::Done),
+    };
+    answered.unwrap_or_else(|error| {
+        log::warn!("{}: request refused: {error}", call.peer);
+        let told = refusal(running, &error);
+        running.storage_failed(&error);
+        Response::Refused(told)
+    })
+}
+
+fn request_of(
     running: &mut Running,
     request: Request,
     events: Option<EventSink>,
-) -> Response {
-    let answered = match request {
-        Request::Status => return Response::Status(status(running)),
-        Request::DoorState => return Response::Door(running.door_state()),
-        Request::People { after } => return people(running, after.as_ref()),
+) -> Result<Response, Error> {
+    let done = match request {
+        Request::Status => return Ok(Response::Status(status(running))),
+        Request::DoorState => return Ok(Response::Door(running.door_state())),
+        Request::People { after } => return Ok(people(running, after.as_ref())),
         Request::GalleryPull { after } => {
-            return Response::Gallery(running.gallery.next_record(after.as_ref()));
+            return Ok(Response::Gallery(
+                running.gallery.next_record(after.as_ref()),
+            ));
         }
         Request::EventsSubscribe { from_seq } => subscribe(running, events, from_seq),
-        Request::TimeSync { unix_ms } => return time_sync(running, unix_ms),
+        Request::TimeSync { unix_ms } => return Ok(time_sync(running, unix_ms)),
         Request::PersonAdd { person, name } => {
             let now = running.unix_ms();
+            let what = match running.gallery.contains(&person) {
+                true => What::PersonRenamed {
+                    person: person.clone(),
+                },
+                false => What::PersonAdded {
+                    person: person.clone(),
+                },
+            };
             running
                 .gallery
                 .add_person(&person, &name, now)
-                .and_then(|()| running.people_changed(What::PersonAdded { person }))
+                .and_then(|()| running.people_changed(what))
         }
         Request::PersonRemove { person } => running
             .gallery
             .remove_person(&person)
             .and_then(|()| running.people_changed(What::PersonRemoved { person })),
         Request::TemplateAdd { person, template } => template_add(running, person, &template),
+        Request::Hosts { after } => {
+            return Ok(Response::Hosts(running.hosts.page(after.as_ref())));
+        }
+        Request::HostRevoke { host } => running
+            .hosts
+            .revoke(&host)
+            .and_then(|()| running.noted(What::HostRevoked { host })),
+        Request::PairingOpen { role } => return pairing_open(running, role),
+        Request::PairingClose => match running.hosts.close_window() {
+            true => running.noted(What::PairingClosed),
+            false => Ok(()),
+        },
+        Request::KeysReplace { keys, signature } => {
+            running.hosts.replace_keys(keys, &signature).and_then(|()| {
+                running.noted(What::KeysReplaced {
+                    serial: keys.serial,
+                })
+            })
+        }
         Request::Hello { .. }
         | Request::Goodbye
         | Request::BundleBegin { .. }
@@ -105,22 +174,30 @@ pub(crate) fn device(
         | Request::BundleOffer(_)
         | Request::PartChunk { .. }
         | Request::UpdateStatus
-        | Request::AuditRead { .. }
-        | Request::Hosts { .. }
-        | Request::HostRevoke { .. }
-        | Request::PairingOpen { .. }
-        | Request::PairingClose
-        | Request::KeysReplace { .. } => Err(Error::Bug("a request took the wrong way".to_owned())),
+        | Request::AuditRead { .. } => Err(Error::Bug("a request took the wrong way".to_owned())),
     };
-    match answered {
-        Ok(()) => Response::Done,
-        Err(error) => {
-            log::warn!("request refused: {error}");
-            let told = refusal(running, &error);
-            running.storage_failed(&error);
-            Response::Refused(told)
-        }
-    }
+    done.map(|()| Response::Done)
+}
+
+fn pair(running: &mut Running, pairing: &Pairing) -> Result<Response, Error> {
+    let unix_ms = running.unix_ms();
+    let role = running.hosts.pair(pairing, unix_ms, Instant::now())?;
+    running.noted(What::HostPaired {
+        host: pairing.host,
+        name: pairing.name.clone(),
+        role,
+    })?;
+    Ok(Response::Paired { role })
+}
+
+fn pairing_open(running: &mut Running, role: Role) -> Result<Response, Error> {
+    let window = running.open_pairing(role)?;
+    let lasts = window.closes.saturating_duration_since(Instant::now());
+    let lasts_ms = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
+    Ok(Response::Pairing {
+        code: Text::cut(&window.code.to_string()),
+        closes_unix_ms: running.unix_ms().saturating_add(lasts_ms),
+    })
 }
 
 fn status(running: &Running) -> Status {
@@ -218,6 +295,16 @@ pub(crate) fn refusal(running: &Running, error: &Error) -> Refusal {
         } => Refusal::TooManyPeople { limit: *limit },
         Error::Full { limit, .. } => Refusal::TooManyTemplates { limit: *limit },
         Error::Template { .. } => Refusal::Template,
+        Error::Hosts(refused) => match refused {
+            hosts::Refused::Closed => Refusal::PairingClosed,
+            hosts::Refused::TooMany => Refusal::TooManyHosts {
+                // A small constant.
+                limit: hosts::MAX_HOSTS as u32,
+            },
+            hosts::Refused::Unknown => Refusal::UnknownHost,
+            hosts::Refused::LastAdmin => Refusal::LastAdmin,
+            hosts::Refused::Keys => Refusal::Keys,
+        },
         Error::Space { .. } => Refusal::Space {
             expected: space(running),
         },

@@ -1,7 +1,8 @@
-//! One session: frames in, one request at a time to its route, answers and events out.
+//! One session: frames in, a handshake, then one sealed request at a time to its route, sealed answers and events out.
 //!
 //! The same code on a TCP connection and on a serial port. A connection ends with its session; a serial line has no
-//! beginning and no end, so there a hello starts over and bytes before it are skipped.
+//! beginning and no end, so there a hello starts over and bytes before it are skipped. What is refused in clear is what is
+//! not of a session. How a handshake goes is in `greeting`.
 
 use std::{
     fmt,
@@ -11,17 +12,24 @@ use std::{
 };
 
 use facelatch_protocol::{
-    Deframer, Encoder, Event, Packet, Refusal, Reply, Request, Response, Text, VERSION_HIGHEST,
-    VERSION_LOWEST,
+    Deframer, Encoder, Envelope, EnvelopeReply, Event, FrameError, Packet, Refusal, Request,
+    Response, Text,
+    session::{Order, Purpose, Sealed},
 };
 
-use super::{Call, EventSink, Peer, Shared};
+use super::{
+    Ask, Call, EventSink, Peer, Shared,
+    greeting::{self, Stage},
+    needed,
+};
+use crate::hosts::Pairing;
 
 /// How often a session that waits for bytes looks up: for the stop, for its timeouts.
 const TICK: Duration = Duration::from_millis(200);
 /// The same while it listens to events: how late an event may come.
 const TICK_LISTENING: Duration = Duration::from_millis(20);
-/// A listener is sent an empty frame this often in the idle time: so both ends notice that the other is gone.
+/// A listener is sent a sealed sign of life this often in the idle time: so both ends notice that the other is gone, and
+/// nobody in between can keep events back unnoticed.
 const HEARTBEATS: u32 = 6;
 
 /// A byte line with bounded waits.
@@ -71,7 +79,8 @@ pub(super) fn serve(line: &mut dyn Line, peer: &Peer, shared: &Shared) -> End {
         peer,
         shared,
         encoder: Box::default(),
-        greeted: false,
+        stage: Stage::Silent,
+        began: now,
         listening: None,
         last_request: now,
     };
@@ -83,9 +92,9 @@ pub(super) fn serve(line: &mut dyn Line, peer: &Peer, shared: &Shared) -> End {
 
 /// Tells a peer that there is no room for it.
 pub(super) fn turn_away(line: &mut dyn Line, refusal: Refusal) -> io::Result<()> {
-    let reply = Reply {
+    let reply = Packet {
         id: 0,
-        body: Response::Refused(refusal),
+        body: EnvelopeReply::Refused(refusal),
     };
     let mut encoder = Box::<Encoder>::default();
     let frame = encoder.encode(&reply).map_err(io::Error::other)?;
@@ -97,7 +106,9 @@ struct Session<'a> {
     peer: &'a Peer,
     shared: &'a Shared,
     encoder: Box<Encoder>,
-    greeted: bool,
+    stage: Stage,
+    /// When the connection, or on a serial line the handshake, began.
+    began: Instant,
     listening: Option<Listening>,
     last_request: Instant,
 }
@@ -128,7 +139,7 @@ impl Session<'_> {
             while let Some(packet) = deframer.next(&mut input) {
                 frame_began = None;
                 match packet {
-                    Ok(packet) => self.request(packet)?,
+                    Ok(packet) => self.packet(packet)?,
                     Err(error) => self.unreadable(error)?,
                 }
             }
@@ -146,52 +157,150 @@ impl Session<'_> {
         }
     }
 
-    fn request(&mut self, Packet { id, body }: Packet<Request>) -> Result<(), End> {
-        self.last_request = Instant::now();
-        self.listen(None)?;
-        if !self.greeted && !matches!(body, Request::Hello { .. }) {
-            return self.refuse(id, Refusal::HelloFirst);
-        }
-        let response = match body {
-            Request::Hello { lowest, highest } => match common_version(lowest, highest) {
-                Ok(version) => {
-                    self.greeted = true;
-                    let device = Text::cut(&self.shared.device);
-                    Response::Hello { version, device }
+    fn packet(&mut self, Packet { id, body }: Packet<Envelope>) -> Result<(), End> {
+        match body {
+            Envelope::Hello { lowest, highest } => {
+                self.listen(None)?;
+                // Whoever keeps saying hello on a connection does not get more time by it.
+                if matches!(self.stage, Stage::Open(_)) || !self.line.is_connection() {
+                    self.began = Instant::now();
                 }
-                Err(refusal) => return self.refuse(id, refusal),
-            },
+                match greeting::hello(lowest, highest) {
+                    Ok(versions) => {
+                        self.stage = Stage::Greeted(versions);
+                        let version = versions.chosen;
+                        let device = Text::cut("");
+                        self.send_clear(id, EnvelopeReply::Hello { version, device })
+                    }
+                    Err(refusal) => self.refuse_clear(id, refusal),
+                }
+            }
+            Envelope::Handshake { purpose, message } => self.handshake(id, purpose, &message),
+            Envelope::Sealed(sealed) => self.sealed(&sealed),
+        }
+    }
+
+    fn handshake(&mut self, id: u32, purpose: Purpose, message: &[u8]) -> Result<(), End> {
+        let (hosts, device) = (&*self.shared.hosts, self.shared.device.as_str());
+        let order = self.order();
+        let stage = std::mem::replace(&mut self.stage, Stage::Silent);
+        self.turn()?;
+        let stepped = match (stage, purpose) {
+            (Stage::Greeted(versions), Purpose::Session) => {
+                greeting::paired(hosts, device, versions, order, message)
+                    .map(|(open, answer)| (Stage::Open(Box::new(open)), answer))
+            }
+            (Stage::Greeted(versions), Purpose::Pairing) => greeting::pairing(
+                hosts, device, versions, message,
+            )
+            .map(|(responder, window, answer)| {
+                (Stage::Pairing(Box::new(responder), window), answer)
+            }),
+            (Stage::Pairing(responder, window), Purpose::Pairing) => {
+                return match greeting::introduced(*responder, window, order, message) {
+                    Ok((open, pairing)) => {
+                        self.stage = Stage::Open(Box::new(open));
+                        self.pair(id, pairing)
+                    }
+                    Err(refusal) => self.refuse_clear(id, refusal),
+                };
+            }
+            (Stage::Silent | Stage::Open(_), _) | (Stage::Pairing(..), Purpose::Session) => {
+                Err(Refusal::HelloFirst)
+            }
+        };
+        match stepped {
+            Ok((stage, answer)) => {
+                self.stage = stage;
+                self.last_request = Instant::now();
+                self.send_clear(id, EnvelopeReply::Handshake(answer))
+            }
+            Err(refusal) => {
+                if let Refusal::WrongCode { tries_left } = refusal {
+                    log::warn!("{}: wrong pairing code, {tries_left} tries left", self.peer);
+                    self.ask(Ask::WrongCode { tries_left }, None);
+                }
+                self.refuse_clear(id, refusal)
+            }
+        }
+    }
+
+    /// Waits for a turn to work on a handshake.
+    fn turn(&mut self) -> Result<(), End> {
+        loop {
+            let wait = self.shared.handshakes.take(Instant::now());
+            if wait.is_zero() {
+                return Ok(());
+            }
+            if self.shared.stop.wait(wait) {
+                return Err(End::Stopping);
+            }
+            if Instant::now() >= self.deadline() {
+                return self.refuse_clear(0, Refusal::Busy);
+            }
+        }
+    }
+
+    /// Has the host remembered; only then the session is one.
+    fn pair(&mut self, id: u32, pairing: Pairing) -> Result<(), End> {
+        let name = pairing.name.clone();
+        let response = self.ask(Ask::Pair(pairing), None);
+        log::info!("{}: pairing with {name}: {response:?}", self.peer);
+        let paired = matches!(response, Response::Paired { .. });
+        self.last_request = Instant::now();
+        self.send(id, response)?;
+        if !paired {
+            self.stage = Stage::Silent;
+        }
+        Ok(())
+    }
+
+    fn sealed(&mut self, sealed: &Sealed) -> Result<(), End> {
+        let Stage::Open(open) = &mut self.stage else {
+            return self.refuse_clear(0, Refusal::HelloFirst);
+        };
+        let Some(role) = self.shared.hosts.role(&open.host) else {
+            return self.revoked();
+        };
+        match open.seals.open::<Request>(sealed) {
+            Ok(Packet { id, body }) => {
+                self.last_request = Instant::now();
+                self.listen(None)?;
+                let needed = needed(&body);
+                if role < needed {
+                    return self.send(id, Response::Refused(Refusal::Role { needed }));
+                }
+                self.request(id, body)
+            }
+            Err(error) => {
+                log::debug!("{}: {error}", self.peer);
+                self.refuse_clear(0, greeting::refusal(error))
+            }
+        }
+    }
+
+    fn request(&mut self, id: u32, request: Request) -> Result<(), End> {
+        match request {
+            // Said in clear, before a session.
+            Request::Hello { .. } => self.send(id, Response::Refused(Refusal::Malformed)),
             Request::Goodbye => {
-                self.greeted = false;
                 self.send(id, Response::Done)?;
-                return if self.line.is_connection() {
+                self.stage = Stage::Silent;
+                if self.line.is_connection() {
                     Err(End::Goodbye)
                 } else {
                     Ok(())
-                };
+                }
             }
-            request => return self.call(id, request),
-        };
-        self.send(id, response)
+            request => self.call(id, request),
+        }
     }
 
     /// Passes a request on, and its answer back.
     fn call(&mut self, id: u32, request: Request) -> Result<(), End> {
         let subscription = matches!(request, Request::EventsSubscribe { .. }).then(EventSink::new);
         let (sink, events) = subscription.unzip();
-        let (reply, answer) = sync_channel(1);
-        let route = self.shared.routes.of(&request);
-        let call = Call {
-            request,
-            peer: self.peer.clone(),
-            reply,
-            events: sink,
-        };
-        let response = match route.try_send(call) {
-            Ok(()) => self.wait(answer).unwrap_or_else(Response::Refused),
-            Err(TrySendError::Full(_)) => Response::Refused(Refusal::Busy),
-            Err(TrySendError::Disconnected(_)) => Response::Refused(Refusal::Stopping),
-        };
+        let response = self.ask(Ask::Request(request), sink);
         let subscribed = matches!(response, Response::Done);
         // The wait may have been long: the peer's idle time starts now.
         self.last_request = Instant::now();
@@ -206,6 +315,27 @@ impl Session<'_> {
                 }))
             }
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Has something done by whoever owns it.
+    fn ask(&self, ask: Ask, events: Option<EventSink>) -> Response {
+        let (reply, answer) = sync_channel(1);
+        let route = self.shared.routes.of(&ask);
+        let call = Call {
+            ask,
+            peer: self.peer.clone(),
+            host: match &self.stage {
+                Stage::Open(open) => Some(open.host),
+                Stage::Silent | Stage::Greeted(_) | Stage::Pairing(..) => None,
+            },
+            reply,
+            events,
+        };
+        match route.try_send(call) {
+            Ok(()) => self.wait(answer).unwrap_or_else(Response::Refused),
+            Err(TrySendError::Full(_)) => Response::Refused(Refusal::Busy),
+            Err(TrySendError::Disconnected(_)) => Response::Refused(Refusal::Stopping),
         }
     }
 
@@ -251,13 +381,14 @@ impl Session<'_> {
                 }
                 Err(TryRecvError::Empty) if listening.last_sent.elapsed() >= heartbeat => {
                     listening.last_sent = Instant::now();
-                    self.line.write_all(&[0]).map_err(not_taken)?;
+                    self.send(id, Response::Done)?;
                 }
                 Err(TryRecvError::Empty) => break,
                 // The loop is gone: the device stops.
                 Err(TryRecvError::Disconnected) => {
                     self.listen(None)?;
-                    self.refuse(id, Refusal::Stopping)?;
+                    self.send(id, Response::Refused(Refusal::Stopping))?;
+                    return self.ended(Refusal::Stopping);
                 }
             }
         }
@@ -265,45 +396,79 @@ impl Session<'_> {
     }
 
     /// A frame that holds no message: noise on a serial line, a foreign program on a connection.
-    fn unreadable(&mut self, error: facelatch_protocol::FrameError) -> Result<(), End> {
+    fn unreadable(&mut self, error: FrameError) -> Result<(), End> {
         log::debug!("{}: {error}", self.peer);
-        match (self.greeted, self.line.is_connection()) {
+        let refusal = match (&self.stage, error) {
             // Boot messages, a login prompt, half a frame of an earlier session.
-            (false, false) => Ok(()),
-            (false, true) => self.refuse(0, Refusal::HelloFirst),
-            (true, _) => self.refuse(0, Refusal::Malformed),
-        }
+            (Stage::Silent, _) if !self.line.is_connection() => return Ok(()),
+            (_, FrameError::TooLong) => Refusal::TooLong,
+            (Stage::Silent, _) => Refusal::HelloFirst,
+            (Stage::Greeted(_) | Stage::Pairing(..) | Stage::Open(_), _) => Refusal::Malformed,
+        };
+        self.refuse_clear(0, refusal)
     }
 
     fn incomplete_frame(&mut self) -> Result<(), End> {
         if self.line.is_connection() {
-            Err(End::TimedOut)
+            self.refuse_clear(0, Refusal::TimedOut)
         } else {
             Ok(())
         }
     }
 
+    /// Nobody may sit there for nothing: a stranger no longer than a handshake takes, a host no longer than it is patient.
     fn idle(&mut self) -> Result<(), End> {
-        let limits = &self.shared.limits;
-        // A stranger who does not even greet is given no longer than a frame takes.
-        let patience = if self.greeted {
-            limits.idle
-        } else {
-            limits.frame
+        let over = match &self.stage {
+            Stage::Open(open) if self.shared.hosts.role(&open.host).is_none() => {
+                return self.revoked();
+            }
+            Stage::Open(_) => {
+                self.listening.is_none() && self.last_request.elapsed() >= self.shared.limits.idle
+            }
+            Stage::Silent if !self.line.is_connection() => false,
+            Stage::Silent | Stage::Greeted(_) | Stage::Pairing(..) => {
+                Instant::now() >= self.deadline()
+            }
         };
-        if self.listening.is_some() || self.last_request.elapsed() < patience {
-            return Ok(());
+        match over {
+            true if self.line.is_connection() => self.refuse_clear(0, Refusal::TimedOut),
+            true => {
+                self.stage = Stage::Silent;
+                Ok(())
+            }
+            false => Ok(()),
         }
-        if self.line.is_connection() {
-            return Err(End::TimedOut);
-        }
-        self.greeted = false;
-        Ok(())
     }
 
-    /// Says no; on a connection that ends the session, except for what the route refused.
-    fn refuse(&mut self, id: u32, refusal: Refusal) -> Result<(), End> {
-        self.send(id, Response::Refused(refusal.clone()))?;
+    /// When a handshake must be done.
+    fn deadline(&self) -> Instant {
+        self.began + self.shared.limits.frame
+    }
+
+    /// On a serial line, a message may be lost to noise.
+    fn order(&self) -> Order {
+        if self.line.is_connection() {
+            Order::Next
+        } else {
+            Order::Growing
+        }
+    }
+
+    fn revoked(&mut self) -> Result<(), End> {
+        self.listen(None)?;
+        self.send(0, Response::Refused(Refusal::NotPaired))?;
+        self.stage = Stage::Silent;
+        self.ended(Refusal::NotPaired)
+    }
+
+    /// Says no to what is not of a session.
+    fn refuse_clear(&mut self, id: u32, refusal: Refusal) -> Result<(), End> {
+        self.send_clear(id, EnvelopeReply::Refused(refusal.clone()))?;
+        self.ended(refusal)
+    }
+
+    /// A connection ends with its session.
+    fn ended(&self, refusal: Refusal) -> Result<(), End> {
         if self.line.is_connection() {
             Err(End::Refused(refusal))
         } else {
@@ -312,9 +477,18 @@ impl Session<'_> {
     }
 
     fn send(&mut self, id: u32, body: Response) -> Result<(), End> {
+        let Stage::Open(open) = &mut self.stage else {
+            return Ok(());
+        };
+        let sealed = open.seals.seal(&Packet { id, body });
+        let sealed = sealed.map_err(|error| End::Failed(io::Error::other(error)))?;
+        self.send_clear(0, EnvelopeReply::Sealed(sealed))
+    }
+
+    fn send_clear(&mut self, id: u32, body: EnvelopeReply) -> Result<(), End> {
         let frame = self
             .encoder
-            .encode(&Reply { id, body })
+            .encode(&Packet { id, body })
             .map_err(|error| End::Failed(io::Error::other(error)))?;
         self.line.write_all(frame).map_err(not_taken)
     }
@@ -326,19 +500,6 @@ fn not_taken(error: io::Error) -> End {
         End::TimedOut
     } else {
         End::Failed(error)
-    }
-}
-
-/// The highest version both sides speak.
-fn common_version(lowest: u16, highest: u16) -> Result<u16, Refusal> {
-    let version = highest.min(VERSION_HIGHEST);
-    if version >= lowest.max(VERSION_LOWEST) {
-        Ok(version)
-    } else {
-        Err(Refusal::Version {
-            lowest: VERSION_LOWEST,
-            highest: VERSION_HIGHEST,
-        })
     }
 }
 

@@ -162,6 +162,7 @@ impl Running {
             | Error::Space { .. }
             | Error::UnknownPerson(_)
             | Error::Full { .. }
+            | Error::Hosts(_)
             | Error::Template { .. }
             | Error::Board(_)
             | Error::Models(_)

@@ -10,8 +10,8 @@ use facelatch_models::{
     embedding::{Embedding, SpaceId},
 };
 use facelatch_protocol::{
-    BundleFault, Digest, DisplayName, EventKind, NameError, PersonId, Refusal, SpaceName, Template,
-    UpdateStep,
+    BundleFault, Digest, DisplayName, EventKind, NameError, PersonId, Refusal, RolledBack,
+    SpaceName, Template, UpdateStep,
 };
 
 use super::{DENIED_SHOWN, Running};
@@ -20,7 +20,7 @@ use crate::{
     config::Config,
     enroll::{self, Progress},
     error::Error,
-    gallery,
+    gallery::{self, Incoming},
     identify::Matcher,
     link::handlers,
     swap::{Prepared, Step},
@@ -60,7 +60,7 @@ impl Running {
             .collect();
         people.dedup();
         let bundled = self.classifier.as_ref().filter(|classifier| {
-            self.gallery.is_as_in_bundle()
+            self.gallery.classifier().is_some()
                 && classifier.space == *space
                 && classifier.people.iter().eq(people.iter())
         });
@@ -90,15 +90,18 @@ impl Running {
     }
 
     pub(super) fn people_are_new(&mut self) {
+        self.classifier = self.gallery.classifier().and_then(Classifier::from_bytes);
         self.matcher = None;
         self.vote.forget();
     }
 
     pub(super) fn swap(&mut self, step: Step) -> Result<(), Refusal> {
-        match step {
+        let done = match step {
             Step::Offer(prepared) => {
-                let space = prepared.space.as_str();
-                let fits = self.gallery.accepts(space, prepared.gallery.as_deref());
+                let fits = match incoming(&prepared) {
+                    Some(incoming) => self.gallery.accepts(&incoming),
+                    None => Ok(()),
+                };
                 if let Err(error) = fits {
                     log::warn!("bundle refused: {error}");
                     return Err(match error {
@@ -107,37 +110,86 @@ impl Running {
                     });
                 }
                 self.offered = Some(prepared);
-                Ok(())
+                return Ok(());
             }
             Step::Adopt { progress } => {
+                let Some(prepared) = self.offered.take() else {
+                    return Err(Refusal::Internal);
+                };
                 self.progress = progress;
-                let offered = self.offered.take().ok_or(Refusal::Internal)?;
-                self.adopt(*offered).map_err(|error| {
-                    let told = handlers::refusal(self, &error);
-                    self.storage_failed(&error);
-                    told
-                })
+                self.adopt(*prepared)
             }
-        }
+            Step::Confirm { progress } => {
+                self.progress = progress;
+                self.confirm()
+            }
+            Step::GoBack {
+                prepared,
+                rolled_back,
+                progress,
+            } => {
+                self.progress = progress;
+                self.offered = None;
+                self.rolled_back(&rolled_back)
+                    .and_then(|()| self.adopt(*prepared))
+            }
+        };
+        done.map_err(|error| {
+            log::error!("bundle: {error}");
+            let told = handlers::refusal(self, &error);
+            self.storage_failed(&error);
+            told
+        })
     }
 
-    /// Takes over a bundle's networks and people.
+    /// Takes over a bundle's people and networks. What was there before of people is kept while it is on trial.
     pub(crate) fn adopt(&mut self, prepared: Prepared) -> Result<(), Error> {
+        let bundle = prepared.bundle.map(|bundle| bundle.digest);
+        self.updates.on_trial = None;
+        if self.gallery.bundle() == bundle {
+            if !prepared.on_trial && self.gallery.before().is_some() {
+                self.gallery.confirm()?;
+            }
+        } else if self.gallery.before() == Some(bundle) {
+            self.gallery.roll_back()?;
+        } else if let (Some(digest), Some(incoming)) = (bundle, incoming(&prepared)) {
+            self.update(digest, UpdateStep::Committed)?;
+            self.gallery.take_over(&incoming)?;
+            if !prepared.on_trial {
+                self.gallery.confirm()?;
+            }
+        }
         if let Some(networks) = prepared.networks {
             self.networks = networks;
         }
-        self.classifier = prepared.classifier;
         self.people_are_new();
-        let Some(bundle) = prepared.bundle else {
+        let Some(digest) = bundle else {
             return Ok(());
         };
-        if self.gallery.bundle() != Some(bundle.digest) {
-            let digest = bundle.digest;
-            self.update(digest, UpdateStep::Committed)?;
-            self.gallery
-                .merge(digest, &prepared.space, prepared.gallery.as_deref())?;
+        self.updates.on_trial = prepared.on_trial.then_some(digest);
+        self.update(digest, UpdateStep::Running)
+    }
+
+    /// The bundle on trial has proved itself.
+    fn confirm(&mut self) -> Result<(), Error> {
+        self.gallery.confirm()?;
+        match self.progress.active {
+            Some(bundle) => self.update(bundle.digest, UpdateStep::Confirmed),
+            None => Ok(()),
         }
-        self.update(bundle.digest, UpdateStep::Running)
+    }
+
+    /// A bundle did not prove itself: why, on record.
+    pub(crate) fn rolled_back(&mut self, rolled_back: &RolledBack) -> Result<(), Error> {
+        let RolledBack {
+            id, reason, text, ..
+        } = rolled_back;
+        let kind = EventKind::RolledBack {
+            digest: id.digest,
+            reason: *reason,
+            text: text.clone(),
+        };
+        self.noted(What::Event(kind))
     }
 
     pub(super) fn update(&mut self, digest: Digest, step: UpdateStep) -> Result<(), Error> {
@@ -150,8 +202,10 @@ impl Running {
         let Some(button) = &mut self.button else {
             return;
         };
+        let hold = Duration::from_millis(self.config.pairing.hold_ms);
         match button.pressed() {
             Ok(None) => {}
+            Ok(Some(press)) if !hold.is_zero() && press.held >= hold => self.pairing_by_button(),
             Ok(Some(_)) if !self.config.enroll.button => {
                 log::info!("button pressed; enrolling at the door is off (enroll.button)");
             }
@@ -247,4 +301,15 @@ impl Running {
             templates: config.gallery.max_templates_per_person,
         }
     }
+}
+
+/// What a bundle brings to the gallery; `None` for the installed networks alone.
+fn incoming(prepared: &Prepared) -> Option<Incoming<'_>> {
+    prepared.bundle.map(|bundle| Incoming {
+        bundle: bundle.digest,
+        space: &prepared.space,
+        records: prepared.gallery.as_deref(),
+        classifier: prepared.classifier.as_ref().map(|bytes| bytes.as_slice()),
+        replace: prepared.replace,
+    })
 }

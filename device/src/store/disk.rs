@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, Write},
+    io::{self, Read, Seek},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -185,9 +185,16 @@ pub(super) fn replace(disk: &mut dyn Disk, name: &str, bytes: &[u8]) -> io::Resu
     disk.sync_names()
 }
 
-/// Writes one file outside the store's flat folder and waits until it will survive a power cut.
-pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+/// The first `limit` bytes of a file; `None` if there is none.
+///
+/// # Errors
+/// Whatever the system reports.
+pub(super) fn read_small(disk: &dyn Disk, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    match disk.reader(name) {
+        Ok(file) => file.take(limit).read_to_end(&mut bytes)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(Some(bytes))
 }

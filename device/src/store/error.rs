@@ -7,12 +7,12 @@ use facelatch_protocol::{BundleFault, Refusal};
 /// What can go wrong with bundles.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The peer announced more than is taken.
+    /// The peer offered more than is taken.
     #[error(
         "bundle of {size} bytes is larger than {limit}: raise max_bundle_bytes or pack fewer parts"
     )]
     TooLarge {
-        /// Announced.
+        /// Size of all parts.
         size: u64,
         /// The limit.
         limit: u64,
@@ -25,14 +25,22 @@ pub enum Error {
         /// Free, in bytes.
         free: u64,
     },
-    /// A chunk, commit or check without a begin.
-    #[error("no bundle is being received")]
+    /// A chunk, commit or check without an offer.
+    #[error("no bundle is being received: offer one first")]
     NotStaging,
     /// A commit of another bundle than the one received.
-    #[error("another bundle is being received")]
+    #[error("another bundle is being received: offer this one first")]
     OtherBundle,
-    /// A chunk that leaves a gap, comes twice, or goes past the announced end.
-    #[error("chunk at offset {found}, expected {expected}")]
+    /// Bytes of a part that the manifest does not name.
+    #[error("bytes of part {part}, but the bundle has {parts} parts: offer it again")]
+    UnknownPart {
+        /// Which part; counted from 0.
+        part: usize,
+        /// How many there are.
+        parts: usize,
+    },
+    /// A chunk that leaves a gap, comes twice, or goes past the part's end.
+    #[error("chunk at offset {found}, expected {expected}: go on there")]
     Offset {
         /// Where the chunk starts.
         found: u64,
@@ -40,22 +48,25 @@ pub enum Error {
         expected: u64,
     },
     /// A commit before the end.
-    #[error("received only {received} of {size} bytes")]
+    #[error("received only {received} of {size} bytes: send the rest")]
     Incomplete {
-        /// Received so far.
+        /// Bytes of all parts that are there.
         received: u64,
-        /// The announced size.
+        /// Size of all parts.
         size: u64,
     },
-    /// The received bytes are not the announced ones.
-    #[error("received bytes have another digest than announced")]
-    Digest,
-    /// Not a bundle, or a damaged one.
+    /// Not a bundle, a damaged one, or one that is not for this door.
     #[error("bundle cannot be used: {0}")]
     Bundle(BundleFault),
-    /// No bundle to go back to.
-    #[error("no previous bundle to go back to")]
-    NoPrevious,
+    /// No bundle to go back from.
+    #[error("no bundle is in use: there is nothing to go back from")]
+    NoBundle,
+    /// Both copies of the state are damaged or gone.
+    #[error(
+        "the files that say which bundle is in use are damaged, both copies: move the folder `bundles` away, start again \
+         and push a bundle"
+    )]
+    StateDamaged,
     /// The disk failed.
     #[error("could not {doing}: {source}")]
     Storage {
@@ -68,8 +79,14 @@ pub enum Error {
 
 impl Error {
     /// For `map_err`: a failure of the disk while doing something.
-    pub(super) fn storage(doing: &'static str) -> impl FnOnce(io::Error) -> Error {
+    pub(super) fn storage(doing: &'static str) -> impl Fn(io::Error) -> Error + Copy {
         move |source| Error::Storage { doing, source }
+    }
+
+    /// A part whose bytes are not those the manifest names.
+    pub(super) fn part_digest(part: usize) -> Error {
+        // A manifest holds at most MAX_PARTS = 16 parts.
+        Error::Bundle(BundleFault::PartDigest { part: part as u8 })
     }
 
     /// What a peer is told.
@@ -80,12 +97,18 @@ impl Error {
             Error::NoSpace { needed, free } => Refusal::NoSpace { needed, free },
             Error::NotStaging => Refusal::NotStaging,
             Error::OtherBundle => Refusal::OtherBundle,
+            Error::UnknownPart { .. } => Refusal::Bundle(BundleFault::PartMissing),
             Error::Offset { expected, .. } => Refusal::Offset { expected },
             Error::Incomplete { received, size } => Refusal::Incomplete { received, size },
-            Error::Digest => Refusal::Digest,
             Error::Bundle(fault) => Refusal::Bundle(fault),
-            Error::NoPrevious => Refusal::NotStaging,
-            Error::Storage { .. } => Refusal::Storage,
+            Error::NoBundle => Refusal::Internal,
+            Error::StateDamaged | Error::Storage { .. } => Refusal::Storage,
         }
+    }
+}
+
+impl From<BundleFault> for Error {
+    fn from(fault: BundleFault) -> Error {
+        Error::Bundle(fault)
     }
 }

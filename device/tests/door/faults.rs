@@ -125,7 +125,9 @@ fn without_an_audit_record_the_door_stays_shut_until_it_can_be_written_again() {
 #[test]
 fn what_cannot_be_started_says_why_and_with_which_exit_code() {
     let damaged_gallery = Stage::enrolled();
-    fs::write(damaged_gallery.data().join("gallery/db/db"), "").unwrap();
+    for copy in ["gallery/index", "gallery/index.copy"] {
+        fs::write(damaged_gallery.data().join(copy), "").unwrap();
+    }
     let damaged_audit = Stage::empty();
     fs::create_dir_all(damaged_audit.data().join("audit")).unwrap();
     fs::write(
@@ -137,8 +139,13 @@ fn what_cannot_be_started_says_why_and_with_which_exit_code() {
     if let CameraFacts::Replay(replay) = &mut no_replay.board.camera {
         replay.folder = Some(photo("nothing-here"));
     }
-    let mut public = Stage::empty();
-    public.config.link.tcp_listen = "0.0.0.0:0".to_owned();
+    let set_up = |gone: &str| {
+        let stage = Stage::enrolled();
+        drop(stage.start());
+        fs::remove_dir_all(stage.data().join(gone)).unwrap();
+        stage
+    };
+    let [no_gallery, no_bundles, no_keys] = ["gallery", "bundles", "keys"].map(set_up);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut port = Stage::empty();
     port.config.link.tcp_listen = taken.local_addr().unwrap().to_string();
@@ -149,7 +156,9 @@ fn what_cannot_be_started_says_why_and_with_which_exit_code() {
         (&damaged_gallery, "damaged", 4),
         (&damaged_audit, "damaged at record 1", 4),
         (&no_replay, "nothing-here", 2),
-        (&public, "allow_unauthenticated_network", 2),
+        (&no_gallery, "is damaged: it is gone", 4),
+        (&no_bundles, "which bundle is in use", 4),
+        (&no_keys, "device.key cannot be used: it is gone", 4),
         (&port, "is in use", 2),
         (&in_use, "in use by another facelatchd", 2),
     ];

@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::OnceLock,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use facelatch_boards::{
@@ -13,7 +13,9 @@ use facelatch_boards::{
 use facelatch_device::{
     Config, Device, Settings, StopAfter,
     audit::{Audit, Entry, Limits, What},
-    gallery::{self, Gallery},
+    gallery::{self, Gallery, Incoming},
+    hosts::{Hosts, Pairing},
+    seal::DeviceKeys,
 };
 use facelatch_models::{
     align::align,
@@ -21,10 +23,12 @@ use facelatch_models::{
     zoo::Zoo,
 };
 use facelatch_protocol::{
-    Digest, DisplayName, EventKind, GalleryRecord, PersonId, Reason, SpaceName, Template,
+    Digest, DisplayName, EventKind, GalleryRecord, PersonId, Reason, Role, SpaceName, Template,
     TemplateKey,
 };
 use tempfile::TempDir;
+
+use crate::{far_end::bundles::trusted, host::admin_key};
 
 /// Longer than anything here takes, unless it is broken.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
@@ -91,8 +95,15 @@ pub(crate) fn id(text: &str) -> PersonId {
 }
 
 impl Stage {
-    /// A door with nobody enrolled.
+    /// A door with nobody enrolled, paired with the test's host.
     pub(crate) fn empty() -> Stage {
+        let stage = Stage::unpaired();
+        stage.pair();
+        stage
+    }
+
+    /// A door at its first start.
+    pub(crate) fn unpaired() -> Stage {
         let mut board = BoardFile::named("sim").unwrap();
         board.sim.clock = ClockKind::Manual;
         let CameraFacts::Replay(replay) = &mut board.camera else {
@@ -102,12 +113,33 @@ impl Stage {
         let mut config = Config::default();
         config.link.tcp_listen = "127.0.0.1:0".to_owned();
         let dir = TempDir::new().unwrap();
-        Stage {
+        let stage = Stage {
             dir,
             board,
             config,
             stop_after: StopAfter::Never,
-        }
+        };
+        stage
+    }
+
+    /// As after a pairing: one admin, whose keys sign bundles.
+    fn pair(&self) {
+        let folder = self.data().join("keys");
+        let hosts = Hosts::open(&folder, &self.keys()).unwrap();
+        let now = Instant::now();
+        let window = hosts.open_window(Role::Admin, now, DEADLINE).unwrap();
+        let admin = Pairing {
+            host: admin_key(),
+            name: DisplayName::parse("test host").unwrap(),
+            role: Role::Admin,
+            keys: Some(trusted()),
+            code: window.code,
+        };
+        hosts.pair(&admin, 1, now).unwrap();
+    }
+
+    pub(crate) fn keys(&self) -> DeviceKeys {
+        DeviceKeys::open(&self.data().join("keys"), true).unwrap()
     }
 
     /// A door with the demo's two people enrolled.
@@ -117,11 +149,19 @@ impl Stage {
             people: 10,
             templates: 10,
         };
-        let mut gallery = Gallery::open(&stage.data().join("gallery"), limits).unwrap();
+        let folder = stage.data().join("gallery");
+        let mut gallery = Gallery::open(&folder, &stage.keys().sealing, limits).unwrap();
         let space = records()[0].template.space.to_string();
         gallery
-            .merge(Digest([7; 32]), &space, Some(records()))
+            .take_over(&Incoming {
+                bundle: Digest([7; 32]),
+                space: &space,
+                records: Some(records()),
+                classifier: None,
+                replace: false,
+            })
             .unwrap();
+        gallery.confirm().unwrap();
         stage
     }
 
@@ -140,6 +180,7 @@ impl Stage {
             config: self.config.clone(),
             zoo: Some(zoo().dir().to_owned()),
             stop_after: self.stop_after,
+            show_codes: false,
         })
     }
 

@@ -1,135 +1,100 @@
-//! The far end of a line, frame by frame: what the host's client is too polite to do.
+//! Paired hosts of the test link, on TCP and on a pseudo-terminal.
 
 use std::{
-    io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
+    io::{Read, Write},
+    net::TcpStream,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use facelatch_device::link::Link;
-use facelatch_protocol::{Deframer, Encoder, Packet, Reply, Request, Response};
-use serialport::{SerialPort, TTYPort};
-
-/// Opens a session.
-pub(crate) const HELLO: Request = Request::Hello {
-    lowest: 1,
-    highest: 1,
+use facelatch_device::{
+    hosts::{Hosts, Pairing},
+    link::Link,
+    seal::DeviceKeys,
 };
-/// Longer than anything here takes, unless it is broken.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+use facelatch_protocol::{
+    DisplayName, PublicKey, Refusal, Request, Response, Role,
+    session::{Order, public_key},
+};
+use serialport::{SerialPort, TTYPort};
+use tempfile::TempDir;
 
-/// The far end of a line, frame by frame.
-pub(crate) struct Host<S> {
-    pub(crate) stream: S,
-    encoder: Box<Encoder>,
-    deframer: Box<Deframer>,
-    pending: Vec<u8>,
-    next_id: u32,
+use crate::far_end::{DEADLINE, FarEnd, connect};
+
+/// Secret of a paired admin.
+pub(crate) const ADMIN: [u8; 32] = [1; 32];
+/// Secret of a paired operator.
+pub(crate) const OPERATOR: [u8; 32] = [2; 32];
+/// Secret of nobody.
+pub(crate) const STRANGER: [u8; 32] = [3; 32];
+
+/// Who may talk to the test link.
+pub(crate) struct Paired {
+    pub(crate) hosts: Arc<Hosts>,
+    _dir: TempDir,
 }
 
-impl<S: Read + Write> Host<S> {
-    pub(crate) fn new(stream: S) -> Host<S> {
-        Host {
-            stream,
-            encoder: Box::default(),
-            deframer: Box::default(),
-            pending: Vec::new(),
-            next_id: 1,
+impl Paired {
+    pub(crate) fn new() -> Paired {
+        let dir = TempDir::new().unwrap();
+        let keys = DeviceKeys::open(dir.path(), true).unwrap();
+        let hosts = Hosts::open(dir.path(), &keys).unwrap();
+        for (secret, role) in [(ADMIN, Role::Admin), (OPERATOR, Role::Operator)] {
+            let now = Instant::now();
+            let window = hosts.open_window(role, now, DEADLINE).unwrap();
+            let pairing = Pairing {
+                host: public_key(&secret),
+                name: DisplayName::parse("test host").unwrap(),
+                role,
+                keys: None,
+                code: window.code,
+            };
+            hosts.pair(&pairing, 1, now).unwrap();
+        }
+        Paired {
+            hosts: Arc::new(hosts),
+            _dir: dir,
         }
     }
 
-    pub(crate) fn send(&mut self, body: Request) -> u32 {
-        let id = self.next_id;
-        self.next_id += 1;
-        let frame = self.encoder.encode(&Packet { id, body }).unwrap();
-        self.stream.write_all(frame).unwrap();
-        id
-    }
-
-    pub(crate) fn ask(&mut self, body: Request) -> Response {
-        let id = self.send(body);
-        let reply = self.reply();
-        assert_eq!(reply.id, id);
-        reply.body
-    }
-
-    pub(crate) fn reply(&mut self) -> Reply {
-        self.try_reply(DEADLINE)
-            .unwrap()
-            .expect("an answer in time")
-    }
-
-    /// The next answer; `None` when nothing came in time, an error when the line ended.
-    pub(crate) fn try_reply(&mut self, patience: Duration) -> io::Result<Option<Reply>> {
-        let since = Instant::now();
-        let mut buffer = [0; 512];
-        loop {
-            let mut input = self.pending.as_slice();
-            let reply = self.deframer.next(&mut input);
-            self.pending = input.to_vec();
-            if let Some(reply) = reply {
-                return Ok(Some(reply.unwrap()));
-            }
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(len) => self.pending.extend_from_slice(&buffer[..len]),
-                Err(error) if is_wait(&error) && since.elapsed() < patience => {}
-                Err(error) if is_wait(&error) => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Fails unless the device closes the line without another word.
-    pub(crate) fn expect_end(&mut self) {
-        let end = self.try_reply(DEADLINE);
-        assert!(end.is_err(), "{end:?}");
-    }
-
-    pub(crate) fn greet(mut self) -> Host<S> {
-        assert!(matches!(
-            self.ask(HELLO),
-            Response::Hello { version: 1, .. }
-        ));
-        self
+    pub(crate) fn door(&self) -> PublicKey {
+        self.hosts.own_key()
     }
 }
 
-pub(crate) fn is_wait(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
-    )
-}
-
-pub(crate) fn connect(address: SocketAddr) -> Host<TcpStream> {
-    let stream = TcpStream::connect(address).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_millis(50)))
-        .unwrap();
-    Host::new(stream)
-}
-
-pub(crate) fn tcp(link: &Link) -> Host<TcpStream> {
+/// A connection, nothing said yet.
+pub(crate) fn tcp(link: &Link) -> FarEnd<TcpStream> {
     connect(link.tcp_address().unwrap())
 }
 
-/// A pseudo-terminal: the near end, and the far end kept open under its path.
-pub(crate) fn pty() -> (Host<TTYPort>, TTYPort, String) {
-    let (near, far) = TTYPort::pair().unwrap();
-    let path = far.name().unwrap();
-    (Host::new(near), far, path)
+/// An admin's session over TCP.
+pub(crate) fn admin(link: &Link, paired: &Paired) -> FarEnd<TcpStream> {
+    let mut host = tcp(link);
+    host.open(&ADMIN, &paired.door(), Order::Next).unwrap();
+    host
 }
 
-impl Host<TcpStream> {
-    /// As [`Host::ask`], but the device may have ended the line before.
-    pub(crate) fn ask_or_end(&mut self, body: Request) -> Option<Response> {
-        let id = self.next_id;
-        let frame = self.encoder.encode(&Packet { id, body }).unwrap();
-        self.stream.write_all(frame).ok()?;
-        self.try_reply(DEADLINE)
-            .ok()
-            .flatten()
-            .map(|reply| reply.body)
-    }
+/// A pseudo-terminal: the near end, and the far end kept open under its path.
+pub(crate) fn pty() -> (FarEnd<TTYPort>, TTYPort, String) {
+    let (mut near, far) = TTYPort::pair().unwrap();
+    near.set_timeout(Duration::from_millis(20)).unwrap();
+    let path = far.name().unwrap();
+    (FarEnd::new(near), far, path)
+}
+
+/// Opens an admin's session on a serial line.
+pub(crate) fn serial_admin<S: Read + Write>(host: &mut FarEnd<S>, paired: &Paired) {
+    host.open(&ADMIN, &paired.door(), Order::Growing).unwrap();
+}
+
+/// Fails unless the answer is this refusal, and the connection then ends.
+pub(crate) fn refused_and_ended(mut host: FarEnd<TcpStream>, want: &Refusal, what: &str) {
+    assert_eq!(&host.refusal(), want, "{what}");
+    host.expect_end();
+}
+
+/// A request that every host may make.
+pub(crate) fn locked(host: &mut FarEnd<impl Read + Write>) {
+    let locked = Response::Door(facelatch_protocol::DoorState::Locked);
+    assert_eq!(host.ask(Request::DoorState), locked);
 }

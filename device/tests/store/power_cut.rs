@@ -25,17 +25,20 @@ pub(crate) enum Cut {
     /// Names are journalled first: a renamed file may come back empty.
     DataOnly,
     NamesOnly,
-    /// Renames reach the disk out of order: the pointer's before the slot's.
-    AllNamesButThePointer,
+    /// Renames reach the disk out of order: the state's before those of what it names.
+    AllNamesButTheState,
+    /// Lengths reach the disk before the bytes do: what was not synced is zeros.
+    Zeros,
 }
 
 impl Cut {
-    pub(crate) const ALL: [Cut; 5] = [
+    pub(crate) const ALL: [Cut; 6] = [
         Cut::Nothing,
         Cut::AllUnsynced,
         Cut::DataOnly,
         Cut::NamesOnly,
-        Cut::AllNamesButThePointer,
+        Cut::AllNamesButTheState,
+        Cut::Zeros,
     ];
 }
 
@@ -97,10 +100,17 @@ impl PowerCutDisk {
         if matches!(cut, Cut::AllUnsynced | Cut::NamesOnly) {
             state.names = state.synced_names.clone();
         }
-        if let Cut::AllNamesButThePointer = cut {
-            let pointer = state.names.remove_entry("active");
+        if let Cut::Zeros = cut {
+            for file in &mut state.files {
+                let len = file.written.len();
+                file.written = file.synced.clone();
+                file.written.resize(len, 0);
+            }
+        }
+        if let Cut::AllNamesButTheState = cut {
+            let copies = ["state", "state.copy"].map(|name| state.names.remove_entry(name));
             state.names = state.synced_names.clone();
-            state.names.extend(pointer);
+            state.names.extend(copies.into_iter().flatten());
         }
         PowerCutDisk(Arc::new(Mutex::new(state)))
     }

@@ -2,7 +2,9 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use facelatch_protocol::{BundleFault, FrameError, Refusal};
+use facelatch_protocol::{
+    BundleFault, FrameError, Refusal, VERSION_HIGHEST, VERSION_LOWEST, session::SessionError,
+};
 
 use crate::connect::TargetError;
 
@@ -35,6 +37,76 @@ pub enum Error {
         target: String,
         /// Why.
         refusal: Refusal,
+    },
+    /// The peer's decision: no version both speak.
+    #[error("{target} speaks protocol versions {lowest} to {highest}, this program {} to {}: update {}",
+        VERSION_LOWEST, VERSION_HIGHEST, outdated(*.lowest))]
+    Version {
+        /// The door.
+        target: String,
+        /// Lowest the door speaks.
+        lowest: u16,
+        /// Highest the door speaks.
+        highest: u16,
+    },
+    /// The line's: who answers is not the door this host is paired with.
+    #[error(
+        "whoever answers at {target} cannot show to be the door this host is paired with: is somebody in between, or was \
+         the door set up anew? If it was, run `facelatch doors forget`, then `facelatch pair`"
+    )]
+    Stranger {
+        /// The door.
+        target: String,
+    },
+    /// The line's: who answers does not know the pairing code.
+    #[error(
+        "whoever answers at {target} does not know the pairing code: is it the door that shows this code?"
+    )]
+    NotTheCode {
+        /// The door.
+        target: String,
+    },
+    /// The line's: an answer of the session that was changed, repeated or made up.
+    #[error(
+        "an answer of {target} was changed on its way ({error}): nothing of it is used; try again, or look who is on the line"
+    )]
+    Forged {
+        /// The door.
+        target: String,
+        /// What did not hold.
+        error: SessionError,
+    },
+    /// The line's: words in clear where only sealed ones count, so nobody vouches for them.
+    #[error("{target} broke the session off; it says, unsealed: {refusal}")]
+    Unsealed {
+        /// The door.
+        target: String,
+        /// What it says.
+        refusal: Refusal,
+    },
+    /// The machine's: the door does not know the session any more.
+    #[error(
+        "{target} does not know this session any more (it says, unsealed: {refusal}): was it started anew? Run the command again"
+    )]
+    Restarted {
+        /// The door.
+        target: String,
+        /// What it says.
+        refusal: Refusal,
+    },
+    /// The machine's: this side cannot go on with the session.
+    #[error("the session with {target} cannot go on: {error}")]
+    Session {
+        /// The door.
+        target: String,
+        /// Why.
+        error: SessionError,
+    },
+    /// The peer's: the update was taken back, or never came on trial.
+    #[error("{target} does not have the bundle that was committed: push again")]
+    Vanished {
+        /// The door.
+        target: String,
     },
     /// The machine's: no line to the door.
     #[error("could not reach {target}: {source}; is the device on, and is the address right?")]
@@ -78,6 +150,15 @@ pub enum Error {
     },
 }
 
+/// Who has to be updated if the door's lowest version is this one.
+fn outdated(lowest: u16) -> &'static str {
+    if lowest > VERSION_HIGHEST {
+        "this facelatch"
+    } else {
+        "facelatchd on the door"
+    }
+}
+
 /// Who can do something about an error, as an exit code tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
@@ -98,9 +179,15 @@ impl Error {
             Error::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Blame::Operator
             }
-            Error::Refused { .. } => Blame::Device,
+            Error::Refused { .. } | Error::Version { .. } | Error::Vanished { .. } => Blame::Device,
             Error::File { .. }
             | Error::Unreachable { .. }
+            | Error::Stranger { .. }
+            | Error::NotTheCode { .. }
+            | Error::Forged { .. }
+            | Error::Unsealed { .. }
+            | Error::Restarted { .. }
+            | Error::Session { .. }
             | Error::Lost { .. }
             | Error::Silent { .. }
             | Error::Garbled { .. }

@@ -12,10 +12,9 @@ use serde::Serialize;
 use crate::{
     Error, Exit,
     cli::Global,
-    client::Client,
     cmd::{
         enroll::enroll,
-        pack::from_home,
+        pack::{What, gather},
         predict::{encode, judge},
     },
     dataset::Dataset,
@@ -32,8 +31,8 @@ use crate::{
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Starts the door daemon on a simulated board in this process, enrolls two people from shipped photos, trains, pushes the
-result over TCP, and lets visitors come whose photos were not enrolled: the enrolled person gets in; a stranger, half
+Starts the door daemon on a simulated board in this process, pairs with it, enrolls two people from shipped photos, trains,
+pushes the result over TCP, and lets visitors come whose photos were not enrolled: the enrolled person gets in; a stranger, half
 faces, a cat, an empty scene and a dark frame do not. Real networks and sockets; simulated camera, relay and time.
 
 With --json prints an object a visitor. Exit code 1: an outcome was not the expected one.
@@ -105,7 +104,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let people: Vec<_> = enrolled.people.iter().map(|p| p.person.as_str()).collect();
     let (trained, _) = train(&home.people()?, &home.none()?, &TrainConfig::default())?;
     home.put_trained(&trained)?;
-    let (bundle, packed) = from_home(&home, None)?;
+    let (bundle, packed) = gather(&home, &What::default(), || global.zoo())?.sign(&home, 0)?;
     let bundle_file = scratch.path().join("demo.flb");
     write_atomic(&bundle_file, &bundle)?;
 
@@ -114,8 +113,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         .say("starting a door on the simulated board")?;
     let mut stage = Stage::start(&scratch.path().join("door"), zoo.dir())?;
     let target = stage.target();
-    let mut client =
-        Client::connect(&target, std::time::Duration::from_secs(20)).map_err(Error::from)?;
+    let mut client = stage.pair(&home)?;
     client.push(&bundle_file, |_, _| {}).map_err(Error::from)?;
     client.goodbye().map_err(Error::from)?;
     global.format().say(&format!(

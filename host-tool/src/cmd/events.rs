@@ -207,7 +207,7 @@ pub fn clock(unix_ms: u64) -> String {
 /// # Errors
 /// An unreachable door, one that refuses, or a connection that was lost.
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
-    let client = args.door.connect().map_err(Error::from)?;
+    let client = args.door.connect(&global.home())?;
     // 0 means new ones only.
     let from = args.from.unwrap_or(if args.follow { 0 } else { 1 });
     let events = client.events(from).map_err(Error::from)?;

@@ -1,17 +1,16 @@
-//! `facelatch pack`: enrolled people and classifier as one bundle file.
+//! `facelatch pack`: enrolled people, classifier and whatever else a door needs as one signed bundle file.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, fs, path::PathBuf};
 
-use facelatch_models::zoo::Zoo;
+use facelatch_models::{embedding::SpaceId, zoo::Zoo};
 use serde::Serialize;
 
 use crate::{
     Error, Exit,
-    cache::hex,
     cli::Global,
-    embed::sha256,
+    embed::EMBEDDER,
     home::{Home, unix_ms_now},
-    pack::{Contents, pack},
+    pack::{Contents, Unsigned, gather as gather_parts},
     report::count,
     sealed::write_atomic,
 };
@@ -19,17 +18,40 @@ use crate::{
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+The bundle is signed with one of the two keys of this workspace, see `facelatch keys --help`; a door takes it if it trusts
+that key. It holds crops with the embeddings the networks give for them here, which the door checks bit for bit.
+
 A door that already has the networks of this embedding space needs only the people and the classifier, a few kilobytes;
---with-networks adds the networks (tens of megabytes: minutes over a serial line).
+--with-networks adds the networks (tens of megabytes), of which a push sends only the files the door has not got.
 
 Example: facelatch pack --out front-door.flb && facelatch push front-door.flb --to 192.0.2.7:7117")]
 pub struct Args {
     /// The bundle file to write.
     #[arg(long, value_name = "FILE", default_value = "facelatch.flb")]
     out: PathBuf,
+    #[command(flatten)]
+    what: What,
+}
+
+/// What to put into a bundle.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[group(id = "what", multiple = true)]
+pub struct What {
     /// Put the networks into the bundle too.
     #[arg(long)]
-    with_networks: bool,
+    pub with_networks: bool,
+    /// Leave people and classifier out.
+    #[arg(long)]
+    pub without_people: bool,
+    /// Put this file into the bundle: who may pass when, as TOML.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Leave the crops out by which the door tests the networks.
+    #[arg(long)]
+    pub without_self_test: bool,
+    /// Have the door forget also the people who were enrolled at the door itself.
+    #[arg(long, conflicts_with = "without_people")]
+    pub replace: bool,
 }
 
 /// What was packed.
@@ -39,7 +61,7 @@ pub struct Report {
     pub file: Option<PathBuf>,
     /// Its size.
     pub bytes: usize,
-    /// Its digest.
+    /// The bundle's name: the digest of its manifest, which holds those of all parts.
     pub sha256: String,
     /// Its counter.
     pub counter: u64,
@@ -51,6 +73,10 @@ pub struct Report {
     pub templates: usize,
     /// Whether the networks are in it.
     pub networks: bool,
+    /// Whether a policy is in it.
+    pub policy: bool,
+    /// Whether it replaces people enrolled at the door.
+    pub replace: bool,
 }
 
 impl fmt::Display for Report {
@@ -60,18 +86,16 @@ impl fmt::Display for Report {
         }
         write!(
             f,
-            "bundle {} of {} with {}{}, {} bytes, sha256 {}",
+            "bundle {} of {} with {}",
             self.counter,
             count(self.people, "person", "people"),
             count(self.templates, "template", "templates"),
-            if self.networks {
-                " and the networks"
-            } else {
-                ""
-            },
-            self.bytes,
-            self.sha256
-        )
+        )?;
+        let more = [(self.networks, "the networks"), (self.policy, "a policy")];
+        for (_, what) in more.iter().filter(|(there, _)| *there) {
+            write!(f, " and {what}")?;
+        }
+        write!(f, ", {} bytes, sha256 {}", self.bytes, self.sha256)
     }
 }
 
@@ -80,46 +104,96 @@ impl fmt::Display for Report {
 /// # Errors
 /// Nobody enrolled, no current classifier, a file that cannot be read or written.
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
-    let zoo = if args.with_networks {
-        Some(global.zoo()?)
-    } else {
-        None
-    };
-    let (bytes, mut report) = from_home(&global.home(), zoo.as_ref())?;
+    let home = global.home();
+    let (bytes, mut report) = gather(&home, &args.what, || global.zoo())?.sign(&home, 0)?;
     write_atomic(&args.out, &bytes)?;
     report.file = Some(args.out.clone());
     global.format().print(&report)?;
     Ok(Exit::Done)
 }
 
-/// Packs a workspace.
+/// A workspace's parts of a bundle, ready to be signed.
+#[derive(Debug)]
+pub struct Gathered {
+    unsigned: Unsigned,
+    space: SpaceId,
+    people: usize,
+    templates: usize,
+    what: What,
+}
+
+/// Makes the parts; `zoo` is only opened if they take it.
 ///
 /// # Errors
 /// As for [`run`].
-pub fn from_home(home: &Home, networks: Option<&Zoo>) -> Result<(Vec<u8>, Report), Error> {
-    let people = home.people()?;
-    let trained = home.current_classifier(&people)?;
-    let space = &trained.classifier.space;
-    let now = unix_ms_now();
-    let counter = home.next_counter(now)?;
-    let contents = Contents {
-        space,
-        classifier: &trained.classifier,
-        people: &people,
-        networks,
-        counter,
-        created_unix_ms: now,
+pub fn gather(
+    home: &Home,
+    what: &What,
+    zoo: impl FnOnce() -> Result<Zoo, Error>,
+) -> Result<Gathered, Error> {
+    let people = match what.without_people {
+        true => None,
+        false => Some(home.people()?),
     };
-    let bytes = pack(&contents)?;
-    let report = Report {
-        file: None,
-        bytes: bytes.len(),
-        sha256: hex(&sha256(&bytes)),
-        counter,
-        space: space.as_str().to_owned(),
+    let trained = match &people {
+        Some(people) => Some(home.current_classifier(people)?),
+        None => None,
+    };
+    let policy = match &what.policy {
+        Some(path) => Some(fs::read(path).map_err(|error| Error::Input {
+            path: path.clone(),
+            why: error.to_string(),
+        })?),
+        None => None,
+    };
+    let needs_zoo = what.with_networks || !what.without_self_test || trained.is_none();
+    let zoo = if needs_zoo { Some(zoo()?) } else { None };
+    let space = match (&trained, &zoo) {
+        (Some(trained), _) => trained.classifier.space.clone(),
+        (None, Some(zoo)) => zoo.embedder_facts(EMBEDDER)?.0,
+        (None, None) => return Err(Error::Bug("a bundle without a space".into())),
+    };
+    let unsigned = gather_parts(&Contents {
+        space: &space,
+        networks: zoo.as_ref().filter(|_| what.with_networks),
+        classifier: trained.as_ref().map(|trained| &trained.classifier),
+        people: people.as_deref(),
+        policy: policy.as_deref(),
+        self_test: zoo.as_ref().filter(|_| !what.without_self_test),
+        replace: what.replace,
+    })?;
+    let people = people.unwrap_or_default();
+    Ok(Gathered {
+        unsigned,
+        space,
         people: people.len(),
         templates: people.iter().map(|p| p.templates.len()).sum(),
-        networks: networks.is_some(),
-    };
-    Ok((bytes, report))
+        what: what.clone(),
+    })
+}
+
+impl Gathered {
+    /// Signs them under a counter that is larger than all this workspace gave before, and than `above`.
+    ///
+    /// # Errors
+    /// Signing keys or a counter that cannot be read or written.
+    pub fn sign(&self, home: &Home, above: u64) -> Result<(Vec<u8>, Report), Error> {
+        let now = unix_ms_now();
+        let signer = home.keys().signer()?;
+        let counter = home.next_counter(now, above)?;
+        let (bytes, id) = self.unsigned.sign(counter, now, &signer)?;
+        let report = Report {
+            file: None,
+            bytes: bytes.len(),
+            sha256: id.digest.to_string(),
+            counter,
+            space: self.space.as_str().to_owned(),
+            people: self.people,
+            templates: self.templates,
+            networks: self.what.with_networks,
+            policy: self.what.policy.is_some(),
+            replace: self.what.replace,
+        };
+        Ok((bytes, report))
+    }
 }

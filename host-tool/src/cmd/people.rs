@@ -27,8 +27,9 @@ Example: facelatch people remove bob --to 192.0.2.7:7117")]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
-    /// On this door instead of in the workspace: HOST[:PORT], or a serial device such as /dev/ttyUSB0[@BAUD].
-    #[arg(long, global = true, value_name = "HOST:PORT|TTY")]
+    /// On this door instead of in the workspace: HOST[:PORT], a serial device such as /dev/ttyUSB0[@BAUD], or the name of a
+    /// paired door.
+    #[arg(long, global = true, value_name = "HOST:PORT|TTY|NAME")]
     to: Option<String>,
 }
 
@@ -103,7 +104,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     };
     let exit = match &args.to {
         None => in_workspace(global, &global.home(), asked)?,
-        Some(to) => on_door(global, &mut connect(to).map_err(Error::from)?, asked)?,
+        Some(to) => on_door(global, &mut connect(&global.home(), to)?, asked)?,
     };
     Ok(exit)
 }

@@ -70,7 +70,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Some(out) => new_home(out)?,
         None => global.home(),
     };
-    let mut client = args.door.connect().map_err(Error::from)?;
+    let mut client = args.door.connect(&global.home())?;
     let device = client.device().to_owned();
     let total = client.status().map_err(Error::from)?.templates;
     let progress = Progress::new("pulling", u64::from(total), "templates");

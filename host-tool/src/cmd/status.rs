@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use facelatch_protocol::{BundleId, DoorState, Status};
+use facelatch_protocol::{BundleId, DoorState, Refusal, Role, Status, UpdateStatus};
 use serde::Serialize;
 
 use crate::{Error, Exit, cli::Global, cmd::door::Door, report::count};
@@ -11,6 +11,8 @@ use crate::{Error, Exit, cli::Global, cmd::door::Door, report::count};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 state is a digest over people and bundle: equal on two doors that would decide alike.
+
+trial is a bundle that has yet to prove itself, rolled_back the last one that did not, with the reason.
 
 Exit code 1: the door is in its safe state because something failed.
 
@@ -39,6 +41,35 @@ struct Report {
     unlocked_until_unix_ms: Option<u64>,
     last_fault: Option<Fault>,
     free_bytes: u64,
+    /// This host's.
+    role: &'static str,
+    /// Null if the door does not tell a host of this role.
+    update: Option<Update>,
+}
+
+/// How the last update went.
+#[derive(Serialize)]
+struct Update {
+    trial: Option<Trial>,
+    rolled_back: Option<RolledBack>,
+    highest_counter: u64,
+    keys_serial: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Trial {
+    sha256: String,
+    counter: u64,
+    frames_left: u32,
+}
+
+#[derive(Serialize)]
+struct RolledBack {
+    sha256: String,
+    counter: u64,
+    unix_ms: u64,
+    reason: &'static str,
+    text: String,
 }
 
 #[derive(Serialize)]
@@ -62,8 +93,29 @@ impl From<BundleId> for Bundle {
     }
 }
 
-impl From<Status> for Report {
-    fn from(status: Status) -> Report {
+impl From<UpdateStatus> for Update {
+    fn from(update: UpdateStatus) -> Update {
+        Update {
+            trial: update.trial.map(|trial| Trial {
+                sha256: trial.id.digest.to_string(),
+                counter: trial.id.counter,
+                frames_left: trial.frames_left,
+            }),
+            rolled_back: update.rolled_back.map(|back| RolledBack {
+                sha256: back.id.digest.to_string(),
+                counter: back.id.counter,
+                unix_ms: back.unix_ms,
+                reason: back.reason.as_str(),
+                text: back.text.to_string(),
+            }),
+            highest_counter: update.highest_counter,
+            keys_serial: update.keys_serial,
+        }
+    }
+}
+
+impl Report {
+    fn new(status: Status, role: Role, update: Option<UpdateStatus>) -> Report {
         Report {
             device: status.device.to_string(),
             board: status.board.to_string(),
@@ -90,6 +142,8 @@ impl From<Status> for Report {
                 text: fault.text.to_string(),
             }),
             free_bytes: status.free_bytes,
+            role: role.as_str(),
+            update: update.map(Update::from),
         }
     }
 }
@@ -109,6 +163,9 @@ impl fmt::Display for Report {
             Some(bundle) => writeln!(f, "  bundle    {} ({})", bundle.counter, bundle.sha256)?,
             None => writeln!(f, "  bundle    none yet")?,
         }
+        if let Some(update) = &self.update {
+            update.fmt(f)?;
+        }
         writeln!(f, "  state     {}", self.state)?;
         writeln!(
             f,
@@ -122,6 +179,7 @@ impl fmt::Display for Report {
             self.software, self.board, self.protocol
         )?;
         writeln!(f, "  disk      {:.0} MB free", self.free_bytes as f64 / 1e6)?;
+        writeln!(f, "  paired    this host as {}", self.role)?;
         match &self.last_fault {
             Some(fault) => write!(
                 f,
@@ -134,17 +192,51 @@ impl fmt::Display for Report {
     }
 }
 
+impl Update {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(trial) = &self.trial {
+            let left = count(trial.frames_left as usize, "frame", "frames");
+            writeln!(f, "  on trial  {} ({left} left)", trial.counter)?;
+        }
+        if let Some(back) = &self.rolled_back {
+            writeln!(
+                f,
+                "  went back from {} at {} ({}): {}",
+                back.counter,
+                super::events::clock(back.unix_ms),
+                back.reason,
+                back.text
+            )?;
+        }
+        match self.keys_serial {
+            Some(serial) => writeln!(
+                f,
+                "  highest   bundle {}, signing keys {serial}",
+                self.highest_counter
+            ),
+            None => writeln!(
+                f,
+                "  highest   bundle {}, no signing keys yet",
+                self.highest_counter
+            ),
+        }
+    }
+}
+
 /// Runs the verb.
 ///
 /// # Errors
 /// An unreachable door, or one that refuses.
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
-    let status = args
-        .door
-        .connect()
-        .and_then(|mut client| client.status())
-        .map_err(Error::from)?;
+    let mut client = args.door.connect(&global.home())?;
+    let status = client.status().map_err(Error::from)?;
+    let update = match client.update_status() {
+        Ok(update) => Some(update),
+        Err(error) if matches!(error.refusal(), Some(Refusal::Role { .. })) => None,
+        Err(error) => return Err(Error::from(error).into()),
+    };
     let faulty = status.door == DoorState::Fault;
-    global.format().print(&Report::from(status))?;
+    let report = Report::new(status, client.role(), update);
+    global.format().print(&report)?;
     Ok(if faulty { Exit::No } else { Exit::Done })
 }

@@ -1,0 +1,285 @@
+//! What the fake door does with a request.
+
+use facelatch_protocol::{
+    BundleFault, BundleProgress, Chunk, Digest, DoorState, GalleryRecord, HOSTS_PER_PAGE,
+    HostsPage, PEOPLE_PER_PAGE, PeoplePage, Person, PublicKey, Refusal, Request, Response, Role,
+    RollbackReason, RolledBack, Staging, Status, TemplateKey, Text, Trial, UpdateStatus,
+    audit::{AuditHead, AuditPage},
+    bundle::Head,
+};
+
+use super::{State, code};
+
+/// Frames a bundle is on trial: each question about it counts as one.
+const TRIAL_FRAMES: u32 = 2;
+
+/// The answer; `None` if the connection ends instead.
+pub(super) fn answer(state: &mut State, host: PublicKey, request: &Request) -> Option<Response> {
+    let Some(role) = state.hosts.get(&host).map(|host| host.role) else {
+        return Some(Response::Refused(Refusal::NotPaired));
+    };
+    if matches!(request, Request::PartChunk { .. }) {
+        if state.chunks_left == 0 {
+            return None;
+        }
+        state.chunks_left -= 1;
+    }
+    let answered = match request {
+        Request::BundleOffer(_)
+        | Request::PartChunk { .. }
+        | Request::BundleCommit { .. }
+        | Request::UpdateStatus
+        | Request::KeysReplace { .. }
+        | Request::Hosts { .. }
+        | Request::HostRevoke { .. }
+        | Request::PairingOpen { .. }
+        | Request::PairingClose
+        | Request::TimeSync { .. }
+            if role < Role::Admin =>
+        {
+            Err(Refusal::Role {
+                needed: Role::Admin,
+            })
+        }
+        Request::BundleOffer(_) | Request::PartChunk { .. } | Request::BundleCommit { .. } => {
+            bundle(state, request)
+        }
+        request => other(state, host, request),
+    };
+    Some(answered.unwrap_or_else(Response::Refused))
+}
+
+fn other(state: &mut State, asker: PublicKey, request: &Request) -> Result<Response, Refusal> {
+    match request {
+        Request::Status => return Ok(Response::Status(status(state))),
+        Request::DoorState => return Ok(Response::Door(DoorState::Locked)),
+        Request::TimeSync { unix_ms } => {
+            let (unix_ms, moved_ms) = (*unix_ms, 5);
+            return Ok(Response::Time { unix_ms, moved_ms });
+        }
+        Request::People { after } => {
+            let rest = state
+                .people
+                .iter()
+                .filter(|(id, _)| Some(*id) > after.as_ref());
+            let people = rest
+                .take(PEOPLE_PER_PAGE)
+                .map(|(id, (name, records))| Person {
+                    person: id.clone(),
+                    name: name.clone(),
+                    created_unix_ms: 5,
+                    templates: records.len() as u32,
+                });
+            let people = people.collect();
+            return Ok(Response::People(PeoplePage { people }));
+        }
+        Request::PersonAdd { person, name } => {
+            let entry = state.people.entry(person.clone());
+            entry.or_insert_with(|| (name.clone(), Vec::new())).0 = name.clone();
+        }
+        Request::PersonRemove { person } => {
+            state.people.remove(person).ok_or(Refusal::UnknownPerson)?;
+        }
+        Request::TemplateAdd { person, template } => {
+            let (name, records) = state.people.get_mut(person).ok_or(Refusal::UnknownPerson)?;
+            records.push(GalleryRecord {
+                key: TemplateKey {
+                    person: person.clone(),
+                    index: records.len() as u32,
+                },
+                name: name.clone(),
+                created_unix_ms: 5,
+                template: template.clone(),
+            });
+        }
+        Request::GalleryPull { after } => {
+            let mut all = state.people.values().flat_map(|(_, records)| records);
+            let next = all.find(|record| Some(&record.key) > after.as_ref());
+            return Ok(Response::Gallery(next.cloned()));
+        }
+        Request::BundleStatus => return Ok(Response::Bundle(progress(state))),
+        Request::UpdateStatus => return Ok(Response::Update(update(state))),
+        Request::Hosts { after } => {
+            let rest = state.hosts.values().filter(|host| Some(host.key) > *after);
+            let hosts = rest.take(HOSTS_PER_PAGE).cloned().collect();
+            return Ok(Response::Hosts(HostsPage { hosts }));
+        }
+        Request::HostRevoke { host } if *host == asker => return Err(Refusal::LastAdmin),
+        Request::HostRevoke { host } => {
+            state.hosts.remove(host).ok_or(Refusal::UnknownHost)?;
+        }
+        Request::PairingOpen { .. } => {
+            state.code = Some(code());
+            return Ok(Response::Pairing {
+                code: Text::cut(&code().to_string()),
+                closes_unix_ms: 1_700_000_000_000,
+            });
+        }
+        Request::PairingClose => state.code = None,
+        Request::KeysReplace { keys, signature } => {
+            let old = state.keys.ok_or(Refusal::Keys)?;
+            let signature = std::str::from_utf8(signature).map_err(|_| Refusal::Keys)?;
+            let statement = keys.statement();
+            facelatch_host::keys::verify(&old, statement.as_bytes(), signature)
+                .map_err(|_| Refusal::Keys)?;
+            if keys.serial <= old.serial {
+                return Err(Refusal::Keys);
+            }
+            state.keys = Some(*keys);
+        }
+        Request::AuditRead { from_seq } => {
+            let head = AuditHead {
+                first_seq: 1,
+                next_seq: 3,
+                last: Digest([2; 32]),
+            };
+            return Ok(Response::Audit(AuditPage {
+                head,
+                first_seq: *from_seq,
+                before: Digest([1; 32]),
+                records: [1, 2, 3].into_iter().collect(),
+            }));
+        }
+        Request::EventsSubscribe { .. } | Request::Goodbye => {}
+        Request::BundleAbort => {
+            state.offered = None;
+            return Ok(Response::Bundle(progress(state)));
+        }
+        Request::Hello { .. }
+        | Request::BundleBegin { .. }
+        | Request::BundleChunk(_)
+        | Request::BundleOffer(_)
+        | Request::PartChunk { .. }
+        | Request::BundleCommit { .. } => return Err(Refusal::Malformed),
+    }
+    Ok(Response::Done)
+}
+
+fn bundle(state: &mut State, request: &Request) -> Result<Response, Refusal> {
+    match request {
+        Request::BundleOffer(head) => offer(state, head),
+        Request::PartChunk { part, chunk } => take(state, *part, chunk),
+        Request::BundleCommit { sha256 } => commit(state, *sha256),
+        _ => Err(Refusal::Malformed),
+    }
+}
+
+fn offer(state: &mut State, head: &[u8]) -> Result<Response, Refusal> {
+    let head = Head::parse(head).map_err(Refusal::Bundle)?;
+    let keys = state.keys.as_ref();
+    let keys = keys.ok_or(Refusal::Bundle(BundleFault::UnknownSigner))?;
+    facelatch_host::keys::verify(keys, head.manifest, head.signature).map_err(Refusal::Bundle)?;
+    let (id, manifest) = head.manifest().map_err(Refusal::Bundle)?;
+    let highest = state.highest;
+    if id.counter <= highest && state.active != Some(id) {
+        return Err(Refusal::Bundle(if id.counter == highest {
+            BundleFault::Replayed { highest }
+        } else {
+            BundleFault::Downgrade { highest }
+        }));
+    }
+    let limit = 1 << 20;
+    if manifest.parts_len().is_none_or(|len| len > limit) {
+        return Err(Refusal::BundleTooLarge { limit });
+    }
+    let held = manifest
+        .parts
+        .iter()
+        .map(|part| state.parts.get(&part.sha256).map_or(0, Vec::len) as u64)
+        .collect();
+    state.offered = Some((id, manifest));
+    Ok(Response::Parts(held))
+}
+
+fn take(state: &mut State, part: u8, chunk: &Chunk) -> Result<Response, Refusal> {
+    let (_, manifest) = state.offered.as_ref().ok_or(Refusal::NotStaging)?;
+    let part = manifest.parts.get(usize::from(part));
+    let part = part.ok_or(Refusal::Malformed)?;
+    let held = state.parts.entry(part.sha256).or_default();
+    if chunk.offset != held.len() as u64 {
+        return Err(Refusal::Offset {
+            expected: held.len() as u64,
+        });
+    }
+    held.extend_from_slice(&chunk.bytes);
+    state.arrived += chunk.bytes.len();
+    Ok(Response::Bundle(progress(state)))
+}
+
+fn commit(state: &mut State, sha256: Digest) -> Result<Response, Refusal> {
+    if state.active.is_some_and(|active| active.digest == sha256) {
+        return Ok(Response::Bundle(progress(state)));
+    }
+    let (id, _) = state.offered.take().ok_or(Refusal::NotStaging)?;
+    if id.digest != sha256 {
+        return Err(Refusal::OtherBundle);
+    }
+    state.highest = id.counter;
+    state.trial = Some(Trial {
+        id,
+        frames_left: TRIAL_FRAMES,
+    });
+    Ok(Response::Bundle(progress(state)))
+}
+
+fn progress(state: &State) -> BundleProgress {
+    BundleProgress {
+        staging: state.offered.as_ref().map(|(id, manifest)| Staging {
+            size: manifest.parts_len().unwrap(),
+            sha256: id.digest,
+            received: manifest
+                .parts
+                .iter()
+                .map(|part| state.parts.get(&part.sha256).map_or(0, Vec::len) as u64)
+                .sum(),
+        }),
+        active: state.active,
+        previous: state.previous,
+    }
+}
+
+fn update(state: &mut State) -> UpdateStatus {
+    if let Some(trial) = &mut state.trial {
+        if trial.frames_left > 0 {
+            trial.frames_left -= 1;
+        } else if state.healthy {
+            (state.previous, state.active) = (state.active, Some(trial.id));
+            state.trial = None;
+        } else {
+            state.rolled_back = Some(RolledBack {
+                id: trial.id,
+                unix_ms: 5,
+                reason: RollbackReason::Networks,
+                text: Text::cut("the embedder gave nonsense"),
+            });
+            state.trial = None;
+        }
+    }
+    UpdateStatus {
+        trial: state.trial,
+        rolled_back: state.rolled_back.clone(),
+        highest_counter: state.highest,
+        keys_serial: state.keys.map(|keys| keys.serial),
+    }
+}
+
+fn status(state: &State) -> Status {
+    Status {
+        device: Text::cut("fake"),
+        board: Text::cut("sim"),
+        software: Text::cut("0.1.0"),
+        protocol: 2,
+        space: None,
+        people: state.people.len() as u32,
+        templates: 0,
+        active: state.active,
+        previous: state.previous,
+        state: Digest([3; 32]),
+        uptime_ms: 1,
+        unix_ms: 1_700_000_000_000,
+        frames: 0,
+        door: DoorState::Locked,
+        last_fault: None,
+        free_bytes: 0,
+    }
+}
