@@ -8,11 +8,14 @@ mod handshake;
 mod push;
 mod wire;
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use facelatch_protocol::{
     BundleProgress, DisplayName, DoorState, Event, GalleryRecord, Host, Person, PersonId,
-    PublicKey, Request, Response, Role, Status, Template, TrustedKeys, UpdateStatus,
+    PublicKey, Refusal, Request, Response, Role, Status, Template, TrustedKeys, UpdateStatus,
     audit::AuditPage,
 };
 
@@ -28,6 +31,8 @@ use crate::connect::{Line, Target};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest wait for a commit: the device checks the bundle and tries its networks first.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(120);
+/// When to ask again for a seat.
+const SEAT_AGAIN: Duration = Duration::from_millis(200);
 /// How often a request is sent in all when line noise destroys it or its answer.
 const ATTEMPTS: u32 = 5;
 
@@ -40,7 +45,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Reaches a door this host is paired with.
+    /// Reaches a door this host is paired with. One whose seats are all taken, perhaps by somebody who should not be
+    /// there, is tried again until `patience` is over.
     ///
     /// # Errors
     /// [`Error::Unreachable`], or as [`Client::over`].
@@ -49,8 +55,18 @@ impl Client {
         credentials: &Credentials,
         patience: Duration,
     ) -> Result<Client, Error> {
-        let line = Client::reach(target, patience)?;
-        Client::over(line, &target.to_string(), credentials, patience)
+        let deadline = Instant::now() + patience;
+        loop {
+            let line = Client::reach(target, patience)?;
+            let connected = Client::over(line, &target.to_string(), credentials, patience);
+            let is_busy = |error: &Error| error.refusal() == Some(&Refusal::Busy);
+            match connected {
+                Err(error) if is_busy(&error) && Instant::now() + SEAT_AGAIN < deadline => {
+                    thread::sleep(SEAT_AGAIN);
+                }
+                connected => return connected,
+            }
+        }
     }
 
     /// Opens a line to a door, and says nothing yet.
