@@ -83,6 +83,8 @@ pub enum Verb {
     People(cmd::people::Args),
     /// Print what happens at a door.
     Events(cmd::events::Args),
+    /// Export, check and print a door's audit record.
+    Audit(cmd::audit::Args),
     /// Start a simulated door, set it up with shipped photos, and see who gets in.
     Demo(cmd::demo::Args),
     /// Measure speed and memory on this machine.

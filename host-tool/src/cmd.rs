@@ -1,5 +1,6 @@
 //! The verbs, one a file: arguments with their help, what the verb does, and what it reports.
 
+pub mod audit;
 pub mod bench;
 pub mod demo;
 pub mod detect;

@@ -24,6 +24,7 @@ pub mod predict;
 pub mod self_test;
 pub mod train;
 
+pub mod audit;
 pub mod client;
 pub mod connect;
 pub mod doors;

@@ -52,6 +52,7 @@ fn run(global: &Global, verb: &Verb) -> anyhow::Result<Exit> {
         Verb::Status(args) => cmd::status::run(global, args),
         Verb::People(args) => cmd::people::run(global, args),
         Verb::Events(args) => cmd::events::run(global, args),
+        Verb::Audit(args) => cmd::audit::run(global, args),
         Verb::Demo(args) => cmd::demo::run(global, args),
         Verb::Bench(args) => cmd::bench::run(global, args),
         Verb::Models(args) => cmd::models::run(global, args),

@@ -157,8 +157,13 @@ impl From<Event> for EventReport {
 
 impl fmt::Display for EventReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:6} {} ", self.seq, clock(self.unix_ms))?;
-        match &self.what {
+        write!(f, "{:6} {} {}", self.seq, clock(self.unix_ms), self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             What::Decision {
                 decision,
                 reason,

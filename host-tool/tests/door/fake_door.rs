@@ -21,6 +21,7 @@ use facelatch_protocol::{
     BundleId, Deframer, Digest, DisplayName, Encoder, Envelope, EnvelopeReply, Event,
     GalleryRecord, Host, Packet, PairingCode, PersonId, PublicKey, Refusal, Request, Response,
     Role, RolledBack, Text, Trial, TrustedKeys, VERSION_HIGHEST, VERSION_LOWEST,
+    audit::What,
     bundle::Manifest,
     session::{
         Order, PairingResponder, Purpose, Responder, Sealed, Session, Versions, Welcome, public_key,
@@ -79,6 +80,8 @@ pub(crate) struct State {
     pub(crate) trial: Option<Trial>,
     pub(crate) rolled_back: Option<RolledBack>,
     pub(crate) highest: u64,
+    /// What its audit record says, at a second each.
+    pub(crate) audit: Vec<What>,
     /// Whether bundles prove themselves.
     pub(crate) healthy: bool,
     /// Bytes of parts that arrived.
@@ -114,6 +117,7 @@ impl FakeDoor {
             trial: None,
             rolled_back: None,
             highest: 0,
+            audit: vec![What::Stopped; 2],
             healthy: true,
             arrived: 0,
             chunks_left: usize::MAX,
