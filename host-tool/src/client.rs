@@ -31,6 +31,8 @@ use crate::connect::{Line, Target};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest wait for a commit: the device checks the bundle and tries its networks first.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(120);
+/// Longest silence while listening to events; the device says "still here" every ten seconds, under seal.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(35);
 /// When to ask again for a seat.
 const SEAT_AGAIN: Duration = Duration::from_millis(200);
 /// How often a request is sent in all when line noise destroys it or its answer.
@@ -223,10 +225,14 @@ impl Client {
             if done {
                 return None;
             }
-            let event = match self.wire.answer_after_silence(id) {
-                Ok(Response::Event(event)) => Ok(event),
-                Ok(_) => self.confused(),
-                Err(error) => Err(error),
+            let event = loop {
+                match self.wire.answer(id, LISTEN_PATIENCE) {
+                    Ok(Response::Event(event)) => break Ok(event),
+                    // A sign of life.
+                    Ok(Response::Done) => {}
+                    Ok(_) => break self.confused(),
+                    Err(error) => break Err(error),
+                }
             };
             done = event.is_err();
             Some(event)

@@ -395,6 +395,8 @@ impl<'s, L: Read + Write> Conversation<'s, L> {
         if let Request::EventsSubscribe { from_seq } = packet.body {
             let events = self.state.lock().unwrap().events.clone();
             for event in events.into_iter().filter(|event| event.seq >= from_seq) {
+                // A sign of life may come at any time.
+                self.tell(packet.id, &Response::Done);
                 self.tell(packet.id, &Response::Event(event));
             }
         }
