@@ -114,7 +114,7 @@ impl Device {
             show_codes,
             ..
         } = settings;
-        fs::create_dir_all(&data).map_err(Error::storage("create", &data))?;
+        seal::private_folder(&data).map_err(Error::storage("create", &data))?;
         let set_up = data.join(SET_UP);
         check_whole(&data, &set_up)?;
         let keys = open_keys(&data)?;

@@ -59,7 +59,7 @@ pub enum Input {
     /// The camera's answer; `Err` with `None` if its driver panicked.
     Capture(Result<Capture, Option<facelatch_boards::Error>>),
     /// A step of a bundle's commit.
-    Swap(Step, SyncSender<Result<(), Refusal>>),
+    Swap(Box<Step>, SyncSender<Result<(), Refusal>>),
     /// Stop now.
     Stop,
 }
@@ -158,7 +158,7 @@ impl Running {
                     frame_due = Some(arrived + pause.unwrap_or(interval));
                 }
                 Ok(Input::Swap(step, reply)) => {
-                    let _ = reply.send(self.swap(step));
+                    let _ = reply.send(self.swap(*step));
                 }
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => self.stopping = true,
                 Err(RecvTimeoutError::Timeout) => {}

@@ -557,7 +557,7 @@ impl Swap {
     fn ask(&self, step: Step) -> Result<(), Refusal> {
         let (reply, answer): (SyncSender<_>, _) = sync_channel(1);
         self.loop_inbox
-            .send(Input::Swap(step, reply))
+            .send(Input::Swap(Box::new(step), reply))
             .map_err(|_| Refusal::Stopping)?;
         answer.recv().map_err(|_| Refusal::Stopping)?
     }
