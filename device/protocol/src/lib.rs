@@ -8,7 +8,6 @@
 
 pub mod audit;
 pub mod bundle;
-pub mod bundle_v1;
 pub mod event;
 pub mod frame;
 pub mod keys;
