@@ -74,6 +74,15 @@ fn hosts_are_paired_by_code_work_by_their_role_and_are_revoked() {
     assert_eq!(added["person"], "ada");
     assert_eq!(people(&operator, &["--to", to]), [("ada".to_owned(), 0)]);
     assert!(!operator.lines(&["events", "--to", to]).is_empty());
+    let evidence = site.at("evidence");
+    let evidence = evidence.to_str().expect("a plain path");
+    operator.done(&["audit", "export", "--to", to, "--out", evidence]);
+    for verified in [
+        &["audit", "verify", evidence][..],
+        &["audit", "verify", "--to", to],
+    ] {
+        operator.done(verified);
+    }
     assert_eq!(operator.done(&status)["role"], "operator");
     let bundle = enrolled().bundle();
     let bundle = bundle.to_str().expect("a plain path");
