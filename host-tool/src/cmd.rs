@@ -1,6 +1,7 @@
 //! The verbs, one a file: arguments with their help, what the verb does, and what it reports.
 
 pub mod bench;
+pub mod calibrate;
 pub mod demo;
 pub mod detect;
 pub mod door;
