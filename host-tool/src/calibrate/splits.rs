@@ -10,7 +10,7 @@ use facelatch_models::{
     calibrate::{Calibration, Predicted, Tail},
     classifier::{Classifier, TrainConfig},
     embedding::{Embedding, SpaceId},
-    openset::{Gate, Roster},
+    openset::{Gate, Reject, Roster},
 };
 use serde::Serialize;
 
@@ -30,6 +30,8 @@ pub struct Split {
     pub predicted: Predicted,
     /// The 95 % interval predicted for what so many photos of strangers show.
     pub predicted_interval_95: [f64; 2],
+    /// Strangers' photos near enough, which classifier and margin may still refuse.
+    pub near_enough: Rate,
     /// Strangers' photos accepted: the measured FPIR.
     pub measured: Rate,
     /// Whether `predicted_interval_95` contains it.
@@ -49,6 +51,8 @@ pub struct Splits {
     pub contained: usize,
     /// Splits whose measured FPIR is at most the target.
     pub within_target: usize,
+    /// Strangers' photos near enough in all splits: classifier and margin let pass `measured` of these.
+    pub near_enough: Rate,
     /// Strangers' photos accepted in all splits.
     pub measured: Rate,
     /// Enrolled people's other photos not accepted as theirs, in all splits.
@@ -114,6 +118,7 @@ pub fn run(
             .iter()
             .filter(|s| s.measured.rate <= target_fpir)
             .count(),
+        near_enough: Count::sum(splits.iter().map(|s| &s.near_enough)),
         measured: Count::sum(splits.iter().map(|s| &s.measured)),
         fnir: Count::sum(splits.iter().map(|s| &s.fnir)),
         fnir_by_group: names.into_iter().map(of_group).collect(),
@@ -141,18 +146,20 @@ fn split(
     let named = |probe: &Option<Embedding>| match probe {
         Some(probe) => {
             let judged = roster.judge(probe, Some(&classifier), &gate)?;
-            Ok::<_, Error>(judged.outcome.ok())
+            Ok::<_, Error>(judged.outcome)
         }
-        None => Ok(None),
+        None => Ok(Err(Reject::TooDistant)),
     };
-    let mut accepted = Count::default();
+    let (mut near_enough, mut accepted) = (Count::default(), Count::default());
     for probe in &trial.non_mated {
-        accepted.add(named(probe)?.is_some());
+        let outcome = named(probe)?;
+        near_enough.add(outcome != Err(Reject::TooDistant));
+        accepted.add(outcome.is_ok());
     }
     let mut missed = Count::default();
     let mut by_group: BTreeMap<String, Count> = BTreeMap::new();
     for (who, probe) in &trial.mated {
-        let miss = named(probe)?.as_ref() != Some(who);
+        let miss = named(probe)?.as_ref() != Ok(who);
         missed.add(miss);
         if let Some(group) = groups.and_then(|groups| groups.of(who)) {
             by_group.entry(group.to_owned()).or_default().add(miss);
@@ -167,6 +174,7 @@ fn split(
         look_alikes: limits.iter().filter(|l| l.look_alike.is_some()).count(),
         predicted,
         predicted_interval_95: interval,
+        near_enough: near_enough.rate(),
         measured,
         contained: (interval[0]..=interval[1]).contains(&measured.rate),
         fnir: missed.rate(),

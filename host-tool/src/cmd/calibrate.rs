@@ -180,7 +180,14 @@ impl fmt::Display for Measured {
             figures.contained, figures.within_target
         )?;
         let all = ("all".to_owned(), figures.fnir);
-        writeln!(f, "FPIR over all splits: {}", fine(figures.measured.rate))?;
+        writeln!(
+            f,
+            "FPIR over all splits: {} ({} of {}; {} near enough)",
+            fine(figures.measured.rate),
+            figures.measured.errors,
+            figures.measured.trials,
+            figures.near_enough.errors
+        )?;
         for (group, rate) in figures.fnir_by_group.clone().into_iter().chain([all]) {
             writeln!(
                 f,
