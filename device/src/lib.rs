@@ -414,6 +414,7 @@ impl Running {
             button: board.button,
             networks,
             classifier: None,
+            calibration: None,
             gallery,
             hosts,
             show_codes,

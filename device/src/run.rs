@@ -24,7 +24,7 @@ use std::{
 };
 
 use facelatch_boards::{Button, Capture, Clock, Frame, Indicator, Pattern, Relay};
-use facelatch_models::{align::align, classifier::Classifier};
+use facelatch_models::{align::align, calibrate::Calibration, classifier::Classifier};
 use facelatch_protocol::{BundleProgress, Digest, PersonId, Refusal};
 
 use crate::{
@@ -88,6 +88,7 @@ pub(crate) struct Running {
     pub(crate) button: Option<Box<dyn Button>>,
     pub(crate) networks: Networks,
     pub(crate) classifier: Option<Classifier>,
+    pub(crate) calibration: Option<Calibration>,
     pub(crate) gallery: Gallery,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) show_codes: bool,

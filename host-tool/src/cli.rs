@@ -55,6 +55,8 @@ pub enum Verb {
     Enroll(cmd::enroll::Args),
     /// Train the classifier on the enrolled people.
     Train(cmd::train::Args),
+    /// Set the gate for an error rate, on the enrolled people, and say what it promises.
+    Calibrate(cmd::calibrate::Args),
     /// Measure recognition on a folder of photos of known people.
     Evaluate(cmd::evaluate::Args),
     /// Print the embedding of a photo's main face.

@@ -12,6 +12,7 @@
 pub mod cli;
 pub mod cmd;
 
+pub mod calibrate;
 pub mod dataset;
 pub mod demo;
 pub mod demo_data;

@@ -38,6 +38,7 @@ fn run(global: &Global, verb: &Verb) -> anyhow::Result<Exit> {
     match verb {
         Verb::Enroll(args) => cmd::enroll::run(global, args),
         Verb::Train(args) => cmd::train::run(global, args),
+        Verb::Calibrate(args) => cmd::calibrate::run(global, args),
         Verb::Evaluate(args) => cmd::evaluate::run(global, args),
         Verb::Embed(args) => cmd::embed::run(global, args),
         Verb::Detect(args) => cmd::detect::run(global, args),

@@ -223,6 +223,7 @@ fn a_gallery_of_another_embedding_space_is_refused_and_the_old_one_stays() {
         space: &space,
         networks: None,
         classifier: Some(&classifier),
+        calibration: None,
         people: Some(&others),
         policy: None,
         self_test: None,

@@ -448,6 +448,32 @@ fn a_bundle_head_and_a_self_test_crop() {
     assert!(rest.is_empty());
 }
 
+#[test]
+fn a_manifest_with_a_calibration() {
+    let manifest = Manifest {
+        format: FORMAT,
+        created_unix_ms: NOW,
+        counter: 9,
+        space: SpaceName::parse("s-2").unwrap(),
+        replace: false,
+        parts: [Part {
+            kind: PartKind::Calibration,
+            name: PartName::parse("f").unwrap(),
+            len: 5,
+            sha256: digest(0xe1),
+        }]
+        .into_iter()
+        .collect(),
+    };
+    let mut buffer = [0; MAX_HEAD];
+    let bytes = manifest.encode(&mut buffer).unwrap();
+    assert_eq!(
+        hex(bytes),
+        "0280d095ffbc310903732d32000105016605e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1"
+    );
+    assert_eq!(Manifest::parse(bytes).unwrap(), manifest);
+}
+
 /// The secret key 00 01 02 ... 1f.
 fn secret() -> [u8; 32] {
     std::array::from_fn(|i| i as u8)

@@ -40,11 +40,14 @@ impl Running {
         let templates = self.gallery.embeddings()?;
         let space = self.networks.embedder.space().clone();
         let classifier = self.current_classifier(&space, &templates)?;
+        let calibration = self.calibration.as_ref().filter(|c| c.space == space);
+        let gate = self.config.gate();
         Ok(Matcher::new(
             space,
             &templates,
             classifier,
-            &self.config.gate(),
+            &gate,
+            calibration,
         )?)
     }
 
@@ -162,6 +165,7 @@ impl Running {
         if let Some(networks) = prepared.networks {
             self.networks = networks;
         }
+        self.calibration = prepared.calibration;
         self.people_are_new();
         let Some(digest) = bundle else {
             return Ok(());

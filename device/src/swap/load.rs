@@ -12,6 +12,7 @@ use std::{
 use facelatch_int8::Engine;
 use facelatch_models::{
     align::Crop,
+    calibrate::Calibration,
     classifier::Classifier,
     facenet::Embedder,
     mtcnn::{Detector, DetectorConfig},
@@ -55,6 +56,8 @@ pub struct Prepared {
     pub gallery: Option<Vec<GalleryRecord>>,
     /// The classifier part, which has been read: it came with the gallery.
     pub classifier: Option<Zeroizing<Vec<u8>>>,
+    /// The calibration part.
+    pub calibration: Option<Calibration>,
     /// Whether the gallery replaces also the people enrolled at the door.
     pub replace: bool,
 }
@@ -144,6 +147,7 @@ impl Loader {
             space,
             gallery: None,
             classifier: None,
+            calibration: None,
             replace: false,
         })
     }
@@ -183,6 +187,12 @@ impl Loader {
             ),
             None => None,
         };
+        let calibration = match bundle.read_kind(PartKind::Calibration)? {
+            Some(bytes) => Some(
+                Calibration::from_bytes(&bytes).ok_or_else(|| unreadable(PartKind::Calibration))?,
+            ),
+            None => None,
+        };
         let tests = bundle.read_kind(PartKind::SelfTest)?;
         let tests = tests.as_ref().map_or(&[][..], |bytes| bytes.as_slice());
         let tests = vectors(tests).ok_or_else(|| unreadable(PartKind::SelfTest))?;
@@ -192,7 +202,8 @@ impl Loader {
             None => self.installed(&tests)?,
         };
         let spaces = read.iter().map(|c| c.space.as_str().to_owned());
-        let mut spaces = spaces.chain([manifest.space.to_string()]);
+        let calibrated = calibration.iter().map(|c| c.space.as_str().to_owned());
+        let mut spaces = spaces.chain(calibrated).chain([manifest.space.to_string()]);
         if spaces.any(|found| found != space) {
             self.loaded = before;
             return Err(fault(BundleFault::Space));
@@ -204,6 +215,7 @@ impl Loader {
             space,
             gallery,
             classifier,
+            calibration,
             replace: manifest.replace,
         })
     }
