@@ -5,6 +5,7 @@
 mod far_end;
 mod faults;
 mod host;
+mod latch;
 mod pairing;
 mod process;
 mod requests;
