@@ -71,6 +71,8 @@ pub enum Verb {
     Hosts(cmd::hosts::Args),
     /// Show and forget the doors this host is paired with.
     Doors(cmd::doors::Args),
+    /// Unlock a door, or lock it down.
+    Door(cmd::latch::Args),
     /// Show and replace the keys that sign bundles.
     Keys(cmd::keys::Args),
     /// Write the enrolled people and the classifier to a signed bundle file.

@@ -116,10 +116,7 @@ impl Client {
     /// # Errors
     /// As [`Client::status`].
     pub fn door_state(&mut self) -> Result<DoorState, Error> {
-        match self.ask(&Request::DoorState)? {
-            Response::Door(state) => Ok(state),
-            _ => self.confused(),
-        }
+        self.ask_door(&Request::DoorState)
     }
 
     /// Sets the device's clock; returns its time afterwards and how far it moved, both in milliseconds.
@@ -293,6 +290,29 @@ impl Client {
         self.ask_done(&Request::HostRevoke { host })
     }
 
+    /// Lets somebody in, for as long as the door lets anybody in.
+    ///
+    /// # Errors
+    /// As [`Client::status`]; refused during a lockdown and while something is broken.
+    pub fn unlock(&mut self) -> Result<DoorState, Error> {
+        self.ask_door(&Request::Unlock)
+    }
+
+    /// Begins or ends a lockdown.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn lockdown(&mut self, on: bool) -> Result<DoorState, Error> {
+        self.ask_door(&Request::Lockdown { on })
+    }
+
+    fn ask_door(&mut self, request: &Request) -> Result<DoorState, Error> {
+        match self.ask(request)? {
+            Response::Door(state) => Ok(state),
+            _ => self.confused(),
+        }
+    }
+
     /// Opens the door's pairing window; returns the code to be typed at the other host, and when the window closes, in
     /// milliseconds since 1970.
     ///
@@ -415,6 +435,7 @@ fn is_repeatable(request: &Request) -> bool {
             | Request::PersonRemove { .. }
             | Request::HostRevoke { .. }
             | Request::KeysReplace { .. }
+            | Request::Unlock
             | Request::Goodbye
     )
 }

@@ -13,6 +13,7 @@ pub mod evaluate;
 pub mod events;
 pub mod hosts;
 pub mod keys;
+pub mod latch;
 pub mod models;
 pub mod pack;
 pub mod pair;

@@ -46,6 +46,7 @@ fn run(global: &Global, verb: &Verb) -> anyhow::Result<Exit> {
         Verb::Pair(args) => cmd::pair::run(global, args),
         Verb::Hosts(args) => cmd::hosts::run(global, args),
         Verb::Doors(args) => cmd::doors::run(global, args),
+        Verb::Door(args) => cmd::latch::run(global, args),
         Verb::Keys(args) => cmd::keys::run(global, args),
         Verb::Pack(args) => cmd::pack::run(global, args),
         Verb::Push(args) => cmd::push::run(global, args),

@@ -16,7 +16,7 @@ pub mod names;
 pub mod refusal;
 pub mod session;
 
-pub use event::{DoorState, Event, EventKind, Reason, RollbackReason, UpdateStep};
+pub use event::{Alarm, DoorState, Event, EventKind, Opener, Reason, RollbackReason, UpdateStep};
 pub use frame::{Deframer, Encoder, FrameError};
 pub use keys::{PairingCode, PublicKey, Role, SigningKey, TrustedKeys};
 pub use message::{

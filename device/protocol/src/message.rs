@@ -191,6 +191,13 @@ pub enum Request {
         /// First number wanted; below the first one kept: from that one on.
         from_seq: u64,
     },
+    /// Lets somebody in, for as long as a grant does. Answered with [`Response::Door`].
+    Unlock,
+    /// Begins or ends a lockdown: nobody gets in, and who is inside gets out. Answered with [`Response::Door`].
+    Lockdown {
+        /// Whether it begins.
+        on: bool,
+    },
 }
 
 /// What a device answers.

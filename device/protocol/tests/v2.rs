@@ -7,10 +7,10 @@
 mod frozen;
 
 use facelatch_protocol::{
-    BundleFault, BundleId, Chunk, Digest, DisplayName, DoorState, Encoder, Envelope, EnvelopeReply,
-    EventKind, Host, HostsPage, Packet, PairingCode, PersonId, PublicKey, Refusal, Request,
-    Response, Role, RollbackReason, RolledBack, SigningKey, SpaceName, Text, Trial, TrustedKeys,
-    UpdateStatus, UpdateStep,
+    Alarm, BundleFault, BundleId, Chunk, Digest, DisplayName, DoorState, Encoder, Envelope,
+    EnvelopeReply, EventKind, Host, HostsPage, Opener, Packet, PairingCode, PersonId, PublicKey,
+    Reason, Refusal, Request, Response, Role, RollbackReason, RolledBack, SigningKey, SpaceName,
+    Text, Trial, TrustedKeys, UpdateStatus, UpdateStep,
     audit::{AuditHead, AuditPage, Chain, Entry, What},
     bundle::{FORMAT, Head, MAX_HEAD, Manifest, Part, PartKind, PartName, take_vector},
     session::{
@@ -180,6 +180,9 @@ fn requests() {
             "17ac021111111111111111121212121212121212121212121212121212121212121212121212121212121221212121212121212222222222222222222222222222222222222222222222222222222222222222030100ff",
         ),
         (Request::AuditRead { from_seq: 300 }, "18ac02"),
+        (Request::Unlock, "19"),
+        (Request::Lockdown { on: true }, "1a01"),
+        (Request::Lockdown { on: false }, "1a00"),
     ]);
 }
 
@@ -270,6 +273,61 @@ fn events() {
     )]);
     check(&[(UpdateStep::Confirmed, "03")]);
     check(&[
+        (EventKind::Opened(Opener::Exit), "0600"),
+        (
+            EventKind::Opened(Opener::Host {
+                host: key(0xb1),
+                name: name(),
+            }),
+            "0601b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b10641646120c389",
+        ),
+        (EventKind::Opened(Opener::Schedule), "0602"),
+        (
+            EventKind::Lockdown {
+                on: true,
+                host: key(0xb1),
+                name: name(),
+            },
+            "0701b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b10641646120c389",
+        ),
+        (
+            EventKind::Alarm {
+                alarm: Alarm::ForcedOpen,
+                on: true,
+            },
+            "080001",
+        ),
+        (
+            EventKind::Alarm {
+                alarm: Alarm::HeldOpen,
+                on: false,
+            },
+            "080100",
+        ),
+        (
+            EventKind::Alarm {
+                alarm: Alarm::Tamper,
+                on: true,
+            },
+            "080201",
+        ),
+        (
+            EventKind::Alarm {
+                alarm: Alarm::Fire,
+                on: true,
+            },
+            "080301",
+        ),
+    ]);
+    check(&[
+        (DoorState::OpenBySchedule, "05"),
+        (DoorState::HeldOpen, "06"),
+        (DoorState::ForcedOpen, "07"),
+        (DoorState::LockedDown, "08"),
+        (DoorState::Fire, "09"),
+    ]);
+    check(&[(Reason::LockedDown, "11")]);
+    check(&[
         (RollbackReason::SelfTest, "00"),
         (RollbackReason::Networks, "01"),
         (RollbackReason::Gallery, "02"),
@@ -299,6 +357,8 @@ fn refusals() {
         (Refusal::UnknownHost, "1f"),
         (Refusal::LastAdmin, "20"),
         (Refusal::Keys, "21"),
+        (Refusal::LockedDown, "22"),
+        (Refusal::OutOfService, "23"),
     ]);
     check(&[
         (BundleFault::Unsigned, "09"),

@@ -203,7 +203,7 @@ impl Running {
     }
 
     pub(super) fn button(&mut self, now: Duration) {
-        let Some(button) = &mut self.button else {
+        let Some(button) = &mut self.panel.button else {
             return;
         };
         let hold = Duration::from_millis(self.config.pairing.hold_ms);
@@ -220,12 +220,12 @@ impl Running {
                 self.show(if open {
                     Pattern::Enrolling
                 } else {
-                    Pattern::Ready
+                    self.door.mode().pattern()
                 });
             }
             Err(error) => {
                 log::warn!("{error}; the button is ignored from now on");
-                self.button = None;
+                self.panel.button = None;
             }
         }
     }

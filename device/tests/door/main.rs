@@ -6,6 +6,7 @@ mod calibration;
 mod far_end;
 mod faults;
 mod host;
+mod latch;
 mod pairing;
 mod process;
 mod requests;

@@ -88,6 +88,7 @@ pub(crate) struct State {
     pub(crate) arrived: usize,
     /// Connections end after so many more chunks.
     pub(crate) chunks_left: usize,
+    pub(crate) lockdown: bool,
 }
 
 /// A running door.
@@ -121,6 +122,7 @@ impl FakeDoor {
             healthy: true,
             arrived: 0,
             chunks_left: usize::MAX,
+            lockdown: false,
         }));
         let stop = Arc::new(AtomicBool::new(false));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

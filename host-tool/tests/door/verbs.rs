@@ -126,6 +126,31 @@ fn a_door_is_paired_used_and_forgotten() {
         3,
         "takes the role admin",
     );
+    expect(&home, &["door", "unlock"], 2, "--to");
+    expect(
+        &other,
+        &["door", "unlock", "--to", to],
+        0,
+        "unlocked, door unlocked until 2023",
+    );
+    expect(
+        &other,
+        &["door", "lockdown", "--to", to],
+        3,
+        "takes the role admin",
+    );
+    let locked = facelatch(&home, &["door", "lockdown", "--to", to, "--json"], "").json();
+    assert_eq!(
+        (&locked["door"], &locked["done"]),
+        (&"locked-down".into(), &"locked down".into())
+    );
+    expect(&other, &["door", "unlock", "--to", to], 3, "door release");
+    expect(
+        &home,
+        &["door", "release", "--to", to],
+        0,
+        "released, door locked",
+    );
     expect(&home, &["hosts", "close", "--to", to], 0, "closed");
     expect(
         &home,

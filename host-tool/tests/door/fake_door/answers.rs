@@ -35,6 +35,7 @@ pub(super) fn answer(state: &mut State, host: PublicKey, request: &Request) -> O
         | Request::PairingOpen { .. }
         | Request::PairingClose
         | Request::TimeSync { .. }
+        | Request::Lockdown { .. }
             if role < Role::Admin =>
         {
             Err(Refusal::Role {
@@ -53,6 +54,19 @@ fn other(state: &mut State, asker: PublicKey, request: &Request) -> Result<Respo
     match request {
         Request::Status => return Ok(Response::Status(status(state))),
         Request::DoorState => return Ok(Response::Door(DoorState::Locked)),
+        Request::Unlock if state.lockdown => return Err(Refusal::LockedDown),
+        Request::Unlock => {
+            return Ok(Response::Door(DoorState::Unlocked {
+                until_unix_ms: 1_700_000_000_000,
+            }));
+        }
+        Request::Lockdown { on } => {
+            state.lockdown = *on;
+            return Ok(Response::Door(match on {
+                true => DoorState::LockedDown,
+                false => DoorState::Locked,
+            }));
+        }
         Request::TimeSync { unix_ms } => {
             let (unix_ms, moved_ms) = (*unix_ms, 5);
             return Ok(Response::Time { unix_ms, moved_ms });
