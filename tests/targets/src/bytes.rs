@@ -41,7 +41,10 @@ pub fn bundle(data: &[u8]) {
         match part.kind {
             PartKind::Gallery => gallery(bytes),
             PartKind::SelfTest => vectors(bytes),
-            PartKind::Networks | PartKind::Classifier | PartKind::Policy => {}
+            PartKind::Networks
+            | PartKind::Classifier
+            | PartKind::Policy
+            | PartKind::Calibration => {}
         }
         parts = after;
     }

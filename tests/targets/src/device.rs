@@ -19,7 +19,9 @@ use facelatch_device::{
         disk::{Disk, ReadSeek},
     },
 };
-use facelatch_models::{classifier::Classifier, embedding::Embedding, manifest::Manifest};
+use facelatch_models::{
+    calibrate::Calibration, classifier::Classifier, embedding::Embedding, manifest::Manifest,
+};
 use facelatch_protocol::{
     Digest, SigningKey, TrustedKeys,
     audit::Chain,
@@ -37,8 +39,12 @@ pub fn config(data: &[u8]) {
     let _ = Manifest::parse(&text);
 }
 
-/// The classifier part of a bundle.
+/// The classifier part of a bundle, and the calibration part.
 pub fn classifier(data: &[u8]) {
+    if let Some(calibration) = Calibration::from_bytes(data) {
+        let written = postcard::to_allocvec(&calibration).expect("memory is the only limit");
+        assert_eq!(Calibration::from_bytes(&written), Some(calibration));
+    }
     let Some(classifier) = Classifier::from_bytes(data) else {
         return;
     };
