@@ -35,7 +35,9 @@ fn part(calibration: &Calibration) -> PartFile {
 
 #[test]
 fn the_door_obeys_the_calibration_of_its_bundle_and_of_no_other() {
-    let stage = Stage::empty();
+    let mut stage = Stage::empty();
+    // Locked again before the next visitor comes.
+    stage.config.door.unlock_ms = 300;
     let device = stage.start();
     let mut host = Host::connect(&device);
     let usual = calibration();
