@@ -186,8 +186,16 @@ impl Calibration {
         if !(1e-6..=0.5).contains(&self.target_fpir) {
             return refuse("the target FPIR has to be in 0.000001 to 0.5");
         }
-        let Population { mean, shape, .. } = self.population;
-        if !(mean > 0.0 && mean.is_finite() && shape > 0.0 && shape.is_finite()) {
+        let Population {
+            mean,
+            shape,
+            counted_at,
+            found: _,
+            expected,
+        } = self.population;
+        let is_gamma = mean > 0.0 && mean.is_finite() && shape > 0.0 && shape.is_finite();
+        let is_counted = counted_at > 0.0 && counted_at < 1.0 && expected >= 0.0;
+        if !(is_gamma && is_counted && expected.is_finite()) {
             return refuse("its population is none");
         }
         if self.strangers.iter().any(|seen| !seen.distance.is_finite()) {

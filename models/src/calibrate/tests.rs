@@ -233,12 +233,14 @@ fn it_survives_storage_and_damage_is_refused() {
     );
     assert!(!bytes.windows(3).any(|w| w == b"ann"), "it names nobody");
     type Damage = fn(&mut Calibration);
-    let cases: [(&str, Damage); 6] = [
+    let cases: [(&str, Damage); 8] = [
         ("no target", |c| c.target_fpir = 0.0),
         ("target above all", |c| c.target_fpir = 0.6),
         ("no number", |c| c.target_fpir = f64::NAN),
         ("no population", |c| c.population.mean = 0.0),
         ("endless spread", |c| c.population.shape = f64::INFINITY),
+        ("counted nowhere", |c| c.population.counted_at = f64::NAN),
+        ("none expected", |c| c.population.expected = f64::NAN),
         ("a stranger nowhere", |c| c.strangers[0].distance = f32::NAN),
     ];
     for (name, damage) in cases {
