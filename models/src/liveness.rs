@@ -10,12 +10,19 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use crate::{image::Rect, mtcnn::Face};
 
 pub mod challenge;
+pub mod passive;
+pub mod patch;
 pub mod planar;
+pub mod signs;
+
+use patch::Patch;
+use signs::Signs;
 
 /// How much is asked of a face before it is believed to be a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -42,16 +49,22 @@ pub struct Observation {
     pub rect: Rect,
     /// The five landmarks.
     pub landmarks: Landmarks,
+    /// The straightened face; `None` where the landmarks make no face.
+    pub patch: Option<Patch>,
+    /// What the frame itself tells against the face.
+    pub signs: Signs,
 }
 
 impl Observation {
-    /// What is kept of a face in a frame taken at `at`.
+    /// What is kept of a face in a frame taken at `at`: 3 kB.
     #[must_use]
-    pub fn new(at: Duration, face: &Face) -> Observation {
+    pub fn new(at: Duration, frame: &RgbImage, face: &Face) -> Observation {
         Observation {
             at,
             rect: face.rect,
             landmarks: face.landmarks,
+            patch: Patch::cut(frame, &face.landmarks),
+            signs: Signs::of(frame, &face.rect),
         }
     }
 }
@@ -129,6 +142,8 @@ mod tests {
                     h: 1.0,
                 },
                 landmarks: [[0.0; 2]; 5],
+                patch: None,
+                signs: Signs::default(),
             });
         }
         assert_eq!(track.len(), Track::MOST);

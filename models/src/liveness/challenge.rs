@@ -7,14 +7,14 @@
 //! ```
 //!
 //! Judged by the nose's tip against the eye-mouth plane (`planar`), which a flat picture keeps however it is tilted and a
-//! bent one keeps nearly. A film of a turning head on a screen passes if it turns as asked: two turns are guessed one
+//! bent one keeps nearly: by the detector's landmarks and by texture (`patch`), which must agree. A film of a turning head on a screen passes if it turns as asked: two turns are guessed one
 //! time in two, four turns one time in fourteen. Who draws the order, shows it and acts on the outcome: the callers.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Landmarks, Observation, planar};
+use super::{Landmarks, Observation, patch, planar};
 
 /// Observations that make the reference: the face looking straight ahead.
 const REFERENCE: usize = 5;
@@ -22,13 +22,15 @@ const REFERENCE: usize = 5;
 const STRAIGHT_DEG: f64 = 20.0;
 /// ... and a nose within this of the first observation's, in eye distances: a detector's landmarks move by 0.03.
 const STILL: f64 = 0.1;
-/// A turn puts the nose this far off the eye-mouth plane's motion, in eye distances.
+/// A turn puts the nose so far off the eye-mouth plane's motion, in eye distances, by the detector's landmarks ...
 ///
-/// A head whose nose stands 0.4 in front gets there at 27 degrees. A picture bent about the vertical axis gets to its
-/// sagitta times the sine of its turn: 0.13 for half a tube with the cheeks at its edges. A flat one gets nowhere.
-pub const TURNED: f64 = 0.18;
+/// A head whose nose stands 0.4 in front gets to 0.12 at 18 degrees, and to 0.2 at 30. A flat picture gets nowhere, but one
+/// that is bent looks turned to the detector, which then puts the nose up to 0.25 off.
+pub const TURNED: f64 = 0.12;
+/// ... and by the texture around the nose, which goes no farther than a bent picture's sagitta times the sine of its turn.
+pub const TURNED_TEXTURE: f64 = 0.1;
 /// Back in the middle is less than this.
-const MIDDLE: f64 = 0.09;
+const MIDDLE: f64 = 0.07;
 /// So many observations, one after the other, must show the turn.
 const HELD: u32 = 3;
 /// The residual of a head passes through the values between; that of pictures put one in place of the other jumps.
@@ -142,10 +144,8 @@ pub enum State {
     Straight {
         /// Since when.
         since: Duration,
-        /// What was seen so far.
-        seen: Vec<Landmarks>,
-        /// The newest observation.
-        last: Option<Observation>,
+        /// What was seen so far, the newest last.
+        seen: Vec<Observation>,
     },
     /// Waiting for a turn.
     Turning(Turning),
@@ -163,7 +163,7 @@ pub struct Turning {
     /// Since when it is asked for.
     since: Duration,
     /// The face looking straight ahead.
-    reference: Landmarks,
+    reference: Box<Observation>,
     /// The newest observation, and the nose's place in it.
     last: Observation,
     across: f64,
@@ -182,7 +182,6 @@ impl State {
         State::Straight {
             since: now,
             seen: Vec::new(),
-            last: None,
         }
     }
 
@@ -228,9 +227,7 @@ pub fn step(
             State::Failed(Failure::Lost)
         }
         (waiting @ (State::Straight { .. } | State::Turning(_)), None) => waiting,
-        (State::Straight { since, seen, last }, Some(newest)) => {
-            straight(since, seen, last.as_ref(), newest, now)
-        }
+        (State::Straight { since, seen }, Some(newest)) => straight(since, seen, newest, now),
         (State::Turning(turning), Some(newest)) => turning.look(challenge, newest, now),
     }
 }
@@ -238,50 +235,59 @@ pub fn step(
 /// Gathers the reference; whatever is not straight, still and the same face begins it anew.
 fn straight(
     since: Duration,
-    mut seen: Vec<Landmarks>,
-    last: Option<&Observation>,
+    mut seen: Vec<Observation>,
     newest: &Observation,
     now: Duration,
 ) -> State {
-    let same = last.is_some_and(|last| {
-        last.rect.iou(&newest.rect) >= SAME_FACE && newest.at.saturating_sub(last.at) <= GAP
-    });
-    let still = |first: &Landmarks| {
-        planar::motion(first, &newest.landmarks)
-            .is_some_and(|m| m.residual[0].hypot(m.residual[1]) <= STILL)
+    let fits = |last: &Observation, first: &Observation| {
+        last.rect.iou(&newest.rect) >= SAME_FACE
+            && newest.at.saturating_sub(last.at) <= GAP
+            && planar::motion(&first.landmarks, &newest.landmarks)
+                .is_some_and(|m| m.residual[0].hypot(m.residual[1]) <= STILL)
     };
-    if !same || !seen.first().is_some_and(still) {
+    let goes_on = match (seen.last(), seen.first()) {
+        (Some(last), Some(first)) => fits(last, first),
+        (None, _) | (_, None) => true,
+    };
+    let looks_on = planar::yaw_deg(&newest.landmarks).is_some_and(|yaw| yaw.abs() <= STRAIGHT_DEG);
+    if !goes_on || !looks_on {
         seen.clear();
     }
-    if planar::yaw_deg(&newest.landmarks).is_some_and(|yaw| yaw.abs() <= STRAIGHT_DEG) {
-        seen.push(newest.landmarks);
+    if looks_on {
+        seen.push(newest.clone());
     }
-    if seen.len() < REFERENCE {
-        return State::Straight {
-            since,
-            seen,
-            last: Some(newest.clone()),
-        };
+    match (seen.len() >= REFERENCE).then(|| most_usual(seen.clone())) {
+        Some(Some(reference)) => State::Turning(Turning {
+            index: 0,
+            since: now,
+            reference: Box::new(reference),
+            last: newest.clone(),
+            across: 0.0,
+            ready: true,
+            held: 0,
+            wrong: 0,
+            flat: 0,
+        }),
+        Some(None) | None => State::Straight { since, seen },
     }
-    State::Turning(Turning {
-        index: 0,
-        since: now,
-        reference: medians(&seen),
-        last: newest.clone(),
-        across: 0.0,
-        ready: true,
-        held: 0,
-        wrong: 0,
-        flat: 0,
-    })
 }
 
 impl Turning {
+    /// The residual of the points found by texture; `None` without a patch, or where the nose is not found.
+    fn by_texture(&self, newest: &Observation) -> Option<f64> {
+        let (reference, patch) = (self.reference.patch.as_ref()?, newest.patch.as_ref()?);
+        let tracked = patch::track(
+            (&self.reference.landmarks, reference),
+            (&newest.landmarks, patch),
+        )?;
+        planar::motion(&self.reference.landmarks, &tracked).map(|motion| motion.residual[0])
+    }
+
     fn look(mut self, challenge: &Challenge, newest: &Observation, now: Duration) -> State {
         if self.last.rect.iou(&newest.rect) < SAME_FACE {
             return State::Failed(Failure::Lost);
         }
-        let motion = planar::motion(&self.reference, &newest.landmarks)
+        let motion = planar::motion(&self.reference.landmarks, &newest.landmarks)
             .filter(|motion| motion.tilt_deg <= TILT_MAX_DEG);
         let Some(motion) = motion else {
             // Seen, but too far turned to be measured: it shows nothing, and ends what was being shown.
@@ -301,7 +307,12 @@ impl Turning {
         let Some(asked) = challenge.turns().get(self.index) else {
             return State::Passed;
         };
-        let turned = |side: f64| side * across >= TURNED && across.abs() >= down.abs();
+        let by_texture = self.by_texture(newest).unwrap_or(0.0);
+        let turned = |side: f64| {
+            side * across >= TURNED
+                && across.abs() >= down.abs()
+                && side * by_texture >= TURNED_TEXTURE
+        };
         let count = |was: u32, shown: bool| if shown { was + 1 } else { 0 };
         self.held = count(self.held, self.ready && turned(asked.sign()));
         self.wrong = count(self.wrong, self.ready && turned(-asked.sign()));
@@ -332,15 +343,20 @@ impl Turning {
     }
 }
 
-/// Each coordinate's median: one bad look of five does not move it.
-fn medians(seen: &[Landmarks]) -> Landmarks {
-    std::array::from_fn(|point| {
-        std::array::from_fn(|axis| {
-            let mut values: Vec<f32> = seen.iter().map(|l| l[point][axis]).collect();
-            values.sort_by(f32::total_cmp);
-            values.get(values.len() / 2).copied().unwrap_or_default()
-        })
-    })
+/// The observation whose landmarks are nearest to the medians of all: one bad look of five is not taken.
+fn most_usual(seen: Vec<Observation>) -> Option<Observation> {
+    let median = |point: usize, axis: usize| {
+        let mut values: Vec<f32> = seen.iter().map(|o| o.landmarks[point][axis]).collect();
+        values.sort_by(f32::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or_default()
+    };
+    let medians: Landmarks =
+        std::array::from_fn(|point| std::array::from_fn(|axis| median(point, axis)));
+    let off = |o: &Observation| {
+        let pairs = o.landmarks.iter().flatten().zip(medians.iter().flatten());
+        pairs.map(|(a, b)| (a - b).powi(2)).sum::<f32>()
+    };
+    seen.into_iter().min_by(|a, b| off(a).total_cmp(&off(b)))
 }
 
 #[cfg(test)]

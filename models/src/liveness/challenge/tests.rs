@@ -1,7 +1,9 @@
 //! The challenge's state machine, on points of heads and pictures seen by a pinhole camera, ten times a second.
 
+use image::{Rgb, RgbImage};
+
 use super::*;
-use crate::image::Rect;
+use crate::{image::Rect, mtcnn::Face};
 
 const TICK: Duration = Duration::from_millis(100);
 
@@ -12,6 +14,8 @@ enum Shown {
     Picture(f64),
     /// A picture of a head turned so far, held straight.
     PictureOf(f64),
+    /// A picture that makes the detector put the nose where a head's would be.
+    Misleading(f64),
     /// A face elsewhere in the frame.
     Elsewhere,
     Nothing,
@@ -35,29 +39,45 @@ fn points(nose_depth: f64, yaw: f64) -> Landmarks {
     })
 }
 
+/// A frame with a pattern of its own at each point.
+fn frame(points: &Landmarks) -> RgbImage {
+    RgbImage::from_fn(320, 240, |x, y| {
+        let (x, y) = (x as f32 + 0.5, y as f32 + 0.5);
+        let near = points.iter().enumerate().find_map(|(i, p)| {
+            let (dx, dy) = (x - p[0], y - p[1]);
+            let angle = dy.atan2(dx) * (i as f32 + 1.0);
+            (dx.hypot(dy) < 7.0).then(|| 120.0 + 100.0 * angle.cos())
+        });
+        Rgb([near.unwrap_or(120.0 + 10.0 * (x * 0.11).sin()) as u8; 3])
+    })
+}
+
 fn observation(shown: Shown, at: Duration) -> Option<Observation> {
-    let landmarks = match shown {
-        Shown::Head(yaw) => points(planar::NOSE_DEPTH, yaw),
-        Shown::Picture(yaw) => points(0.0, yaw),
-        Shown::PictureOf(yaw) => points(planar::NOSE_DEPTH, yaw),
-        Shown::Elsewhere => points(planar::NOSE_DEPTH, 0.0),
-        Shown::Mess => [[7.0; 2]; 5],
+    let head = |yaw| points(planar::NOSE_DEPTH, yaw);
+    let (landmarks, seen) = match shown {
+        Shown::Head(yaw) | Shown::PictureOf(yaw) => (head(yaw), head(yaw)),
+        Shown::Picture(yaw) => (points(0.0, yaw), points(0.0, yaw)),
+        Shown::Misleading(yaw) => (head(yaw), points(0.0, yaw)),
+        Shown::Elsewhere => (head(0.0), head(0.0)),
+        Shown::Mess => ([[7.0; 2]; 5], head(0.0)),
         Shown::Nothing => return None,
     };
-    let x = match shown {
-        Shown::Elsewhere => 0.0,
-        _ => 115.0,
+    let x = if matches!(shown, Shown::Elsewhere) {
+        0.0
+    } else {
+        115.0
     };
-    Some(Observation {
-        at,
+    let face = Face {
         rect: Rect {
             x,
             y: 70.0,
             w: 90.0,
             h: 110.0,
         },
+        score: 1.0,
         landmarks,
-    })
+    };
+    Some(Observation::new(at, &frame(&seen), &face))
 }
 
 /// Straight for a second, then the angles, each gone to over half a second and held for half a second.
@@ -117,7 +137,7 @@ fn heads_that_turn_as_asked_pass_and_nothing_else() {
         case("only one turn", head(&[35.0, 0.0]), Err(None)),
         case(
             "too small a turn",
-            and(head(&[20.0, -20.0]), Shown::Head(0.0), 60),
+            and(head(&[12.0, -12.0]), Shown::Head(0.0), 60),
             failed(Failure::TimedOut),
         ),
         case(
@@ -160,6 +180,15 @@ fn heads_that_turn_as_asked_pass_and_nothing_else() {
             "a picture tilted far",
             picture(&[50.0, -50.0]),
             failed(Failure::Flat),
+        ),
+        case(
+            "a picture that misleads the detector",
+            and(
+                turning(&[35.0, -35.0, 0.0], Shown::Misleading),
+                Shown::Misleading(0.0),
+                60,
+            ),
+            failed(Failure::TimedOut),
         ),
         case(
             "pictures of a turned head, swapped",
