@@ -13,6 +13,7 @@ pub mod hosts;
 pub mod keys;
 pub mod models;
 pub mod pack;
+pub mod pad;
 pub mod pair;
 pub mod people;
 pub mod predict;
