@@ -101,7 +101,7 @@ pub enum Error {
     /// A line could not be claimed or read.
     #[error("{what} on line {line}: {problem}")]
     PanelFailed {
-        /// Indicator, button or door sensor.
+        /// Indicator, buzzer, button, door sensor or contact.
         what: &'static str,
         /// GPIO line number.
         line: u32,

@@ -41,6 +41,14 @@ pub struct BoardFile {
     pub button: Option<ButtonFacts>,
     /// Door contact, if there is one.
     pub door_sensor: Option<ContactFacts>,
+    /// What people inside press, or pass, to be let out, if there is one.
+    pub request_to_exit: Option<ExitFacts>,
+    /// Contact that opens with the case, if there is one.
+    pub tamper: Option<InputFacts>,
+    /// The fire panel's contact, if there is one.
+    pub fire: Option<InputFacts>,
+    /// Buzzer at the door, if there is one.
+    pub buzzer: Option<BuzzerFacts>,
     /// How the simulated parts behave; ignored by real hardware.
     #[serde(default)]
     pub sim: SimFacts,
@@ -157,6 +165,72 @@ pub struct ContactFacts {
     pub open: Level,
     /// Resistor inside the processor.
     pub pull: Pull,
+    /// A change shorter than this is bounce.
+    #[serde(default = "contact_debounce_ms")]
+    pub debounce_ms: u32,
+}
+
+/// Reed contacts settle within a few milliseconds.
+fn contact_debounce_ms() -> u32 {
+    50
+}
+
+/// A contact that is on or off.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputFacts {
+    /// Line number.
+    pub line: u32,
+    /// The level that means "on": tampered with, on fire. Wired so that a cut wire reads the same.
+    pub active: Level,
+    /// Resistor inside the processor.
+    pub pull: Pull,
+    /// A change shorter than this is bounce.
+    pub debounce_ms: u32,
+}
+
+/// A button, bar or motion sensor that lets people out.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExitFacts {
+    /// Line number.
+    pub line: u32,
+    /// The level that asks to be let out.
+    pub active: Level,
+    /// Resistor inside the processor.
+    pub pull: Pull,
+    /// A change shorter than this is bounce.
+    pub debounce_ms: u32,
+    /// Whether it lets people out during a lockdown. Only a door that has another way out may say no.
+    #[serde(default = "yes")]
+    pub during_lockdown: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl ExitFacts {
+    /// The contact of it.
+    #[must_use]
+    pub fn contact(&self) -> InputFacts {
+        InputFacts {
+            line: self.line,
+            active: self.active,
+            pull: self.pull,
+            debounce_ms: self.debounce_ms,
+        }
+    }
+}
+
+/// A buzzer that sounds as long as its line is at one level.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuzzerFacts {
+    /// Line number.
+    pub line: u32,
+    /// The level that sounds.
+    pub active: Level,
 }
 
 impl BoardFile {
@@ -240,6 +314,13 @@ impl BoardFile {
         if let Some(sensor) = &self.door_sensor {
             used.push(("door sensor", sensor.line));
         }
+        if let Some(exit) = &self.request_to_exit {
+            used.push(("request to exit", exit.line));
+        }
+        for (what, input) in [("tamper contact", &self.tamper), ("fire input", &self.fire)] {
+            used.extend(input.map(|facts| (what, facts.line)));
+        }
+        used.extend(self.buzzer.map(|facts| ("buzzer", facts.line)));
         for (i, (what, line)) in used.iter().enumerate() {
             if let Some((other, _)) = used[..i].iter().find(|(_, l)| l == line) {
                 return Err(format!("{other} and {what} are both on line {line}"));
@@ -268,6 +349,27 @@ mod tests {
                 (CameraFacts::V4l(_), RelayDriver::Rppal | RelayDriver::Gpiochip) => {}
                 other => panic!("{name} mixes real and simulated parts: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn what_a_pi_file_offers_in_its_comments_parses() {
+        for name in ["pi3", "pi4", "pi5", "zero2w"] {
+            let (_, text) = BUILT_IN.iter().find(|(n, _)| *n == name).expect("built in");
+            let (_, offered) = text.split_once("#\n").expect("offers more");
+            let unmarked = |line: &str| line.trim_start_matches('#').to_string() + "\n";
+            let whole = format!(
+                "{text}\n{}",
+                offered.lines().map(unmarked).collect::<String>()
+            );
+            let board = BoardFile::parse(&whole, name).unwrap_or_else(|e| panic!("{e}"));
+            assert!(board.fire.is_some() && board.tamper.is_some() && board.buzzer.is_some());
+            assert!(board.door_sensor.is_some());
+            assert!(
+                board
+                    .request_to_exit
+                    .is_some_and(|exit| exit.during_lockdown)
+            );
         }
     }
 
@@ -314,6 +416,16 @@ mod tests {
                 name: "two things on one line",
                 text: pi4.replace("green_line = 22", "green_line = 17"),
                 says: &["relay", "green", "17"],
+            },
+            Case {
+                name: "an input on another's line",
+                text: sim.replace("line = 6", "line = 25"),
+                says: &["request to exit", "fire input", "25"],
+            },
+            Case {
+                name: "a contact without its polarity",
+                text: format!("{pi4}\n[fire]\nline = 6\npull = \"up\"\ndebounce_ms = 50\n"),
+                says: &["active"],
             },
             Case {
                 name: "a camera of no size",

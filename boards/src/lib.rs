@@ -1,7 +1,7 @@
 //! Boards a Facelatch door runs on: facts in TOML, code behind small traits.
 //!
-//! The daemon sees only the traits ([`Camera`], [`Relay`], [`Indicator`], [`Button`], [`DoorSensor`], [`Clock`]) and
-//! [`open`]. This crate imports nothing of ours, knows no face and takes no decision: it says what the hardware is and
+//! The daemon sees only the traits ([`Camera`], [`Relay`], [`Indicator`], [`Buzzer`], [`Button`], [`DoorSensor`],
+//! [`Contact`], [`Clock`]) and [`open`]. This crate imports nothing of ours, knows no face and takes no decision: it says what the hardware is and
 //! moves it. The simulated board in [`sim`] is product code: the demo and every test run on it.
 #![forbid(unsafe_code)]
 
@@ -22,6 +22,8 @@ mod lights;
 mod pixels;
 #[cfg(any(test, feature = "pi"))]
 mod presses;
+#[cfg(any(test, feature = "pi"))]
+mod settle;
 
 pub mod sim;
 
@@ -34,11 +36,11 @@ pub use camera::{Camera, Capture, Frame};
 pub use clock::{Clock, SystemClock};
 pub use error::Error;
 pub use file::{
-    BUILT_IN, BoardFile, ButtonFacts, CameraFacts, ContactFacts, IndicatorFacts, Level, Pull,
-    RelayDriver, RelayFacts, V4lFacts,
+    BUILT_IN, BoardFile, ButtonFacts, BuzzerFacts, CameraFacts, ContactFacts, ExitFacts,
+    IndicatorFacts, InputFacts, Level, Pull, RelayDriver, RelayFacts, V4lFacts,
 };
 pub use nearest::nearest;
-pub use open::{Board, open};
-pub use panel::{Button, DoorSensor, Indicator, Pattern, Press};
+pub use open::{Board, Panel, open};
+pub use panel::{Button, Buzzer, Contact, DoorSensor, Indicator, Pattern, Press, Sound};
 pub use relay::{Latch, Relay};
 pub use replay::{AtEnd, Gap, ReplayFacts};

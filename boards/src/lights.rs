@@ -1,10 +1,10 @@
-//! How a pattern looks on a green and a red light. Pure: `pi/panel.rs` drives the lines.
+//! How a pattern looks on a green and a red light, and a sound on a buzzer. Pure: `pi/panel.rs` drives the lines.
 
 use std::time::Duration;
 
-use crate::Pattern;
+use crate::{Pattern, Sound};
 
-/// What one light does.
+/// What one light, or the buzzer, does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Light {
     Off,
@@ -26,6 +26,19 @@ pub(crate) fn lights(pattern: Pattern) -> (Light, Light) {
         Pattern::Denied => (Light::Off, FAST),
         Pattern::Enrolling => (SLOW, Light::Off),
         Pattern::Fault => (FAST, FAST),
+        Pattern::LockedDown => (SLOW, Light::On),
+        Pattern::Alarm => (FAST, Light::On),
+    }
+}
+
+/// The buzzer for a sound.
+pub(crate) fn buzzer(sound: Sound) -> Light {
+    match sound {
+        Sound::Silent => Light::Off,
+        Sound::Granted => Light::On,
+        Sound::Denied => FAST,
+        Sound::CloseDoor => SLOW,
+        Sound::Alarm => Light::Blink(Duration::from_millis(500)),
     }
 }
 
@@ -43,10 +56,28 @@ mod tests {
             Pattern::Denied,
             Pattern::Enrolling,
             Pattern::Fault,
+            Pattern::LockedDown,
+            Pattern::Alarm,
         ];
         for (i, a) in all.iter().enumerate() {
             for b in &all[..i] {
                 assert_ne!(lights(*a), lights(*b), "{a:?} and {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_sounds_sound_alike() {
+        let all = [
+            Sound::Silent,
+            Sound::Granted,
+            Sound::Denied,
+            Sound::CloseDoor,
+            Sound::Alarm,
+        ];
+        for (i, a) in all.iter().enumerate() {
+            for b in &all[..i] {
+                assert_ne!(buzzer(*a), buzzer(*b), "{a:?} and {b:?}");
             }
         }
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::replay::ReplayFacts;
-use crate::sim::{self, Handle, Panel, RecordedRelay, ReplayCamera, Visitors};
+use crate::sim::{self, Handle, RecordedRelay, ReplayCamera, Visitors};
 use crate::{
-    BoardFile, Button, Camera, CameraFacts, Clock, DoorSensor, Error, Indicator, Relay,
-    RelayDriver, SystemClock, V4lFacts,
+    BoardFile, Button, Buzzer, Camera, CameraFacts, Clock, Contact, DoorSensor, Error, Indicator,
+    Relay, RelayDriver, SystemClock, V4lFacts,
 };
 
 /// An opened board. The relay is in its safe state; dropping it puts it back there.
@@ -17,16 +17,31 @@ pub struct Board {
     pub relay: Box<dyn Relay>,
     /// Where frames come from.
     pub camera: Box<dyn Camera>,
-    /// Light at the door.
-    pub indicator: Option<Box<dyn Indicator>>,
-    /// Push button.
-    pub button: Option<Box<dyn Button>>,
-    /// Door contact.
-    pub door_sensor: Option<Box<dyn DoorSensor>>,
+    /// What hangs on its other lines.
+    pub panel: Panel,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// The other end of the simulated parts, if the relay is simulated.
     pub sim: Option<Handle>,
+}
+
+/// What people at the door see, hear and touch; `None` where the board file names nothing.
+#[derive(Default)]
+pub struct Panel {
+    /// Light at the door.
+    pub indicator: Option<Box<dyn Indicator>>,
+    /// Buzzer at the door.
+    pub buzzer: Option<Box<dyn Buzzer>>,
+    /// Push button.
+    pub button: Option<Box<dyn Button>>,
+    /// Door contact.
+    pub door_sensor: Option<Box<dyn DoorSensor>>,
+    /// Lets people out.
+    pub request_to_exit: Option<Box<dyn Contact>>,
+    /// On while the case is open.
+    pub tamper: Option<Box<dyn Contact>>,
+    /// On while there is a fire.
+    pub fire: Option<Box<dyn Contact>>,
 }
 
 /// Opens every part the board file names, relay first: whatever fails later, the latch is already safe.
@@ -60,17 +75,14 @@ fn open_sim(file: &BoardFile, replay: &ReplayFacts) -> Result<Board, Error> {
     let fails_at = file.sim.faults.relay_fails_at_move;
     let (relay, timeline) = RecordedRelay::open(file.relay, fails_at, clock.clone(), record)?;
     let visitors = Visitors::default();
-    let panel = Panel::default();
+    let panel = sim::Panel::default();
     let faults = file.sim.faults.clone();
     let camera = ReplayCamera::open(replay.clone(), faults, clock.clone(), visitors.clone())?;
-    let (indicator, button, door_sensor) = panel.ends(file, &clock);
     Ok(Board {
         name: file.name.clone(),
         relay: Box::new(relay),
         camera: Box::new(camera),
-        indicator,
-        button,
-        door_sensor,
+        panel: panel.ends(file, &clock),
         clock,
         sim: Some(Handle {
             visitors,
@@ -83,37 +95,35 @@ fn open_sim(file: &BoardFile, replay: &ReplayFacts) -> Result<Board, Error> {
 
 fn open_pi(file: &BoardFile, camera: &V4lFacts) -> Result<Board, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let lines = pi_lines(file)?;
+    let (relay, panel) = pi_lines(file)?;
     Ok(Board {
         name: file.name.clone(),
-        relay: lines.relay,
+        relay,
         camera: v4l_camera(file, camera, &clock)?,
-        indicator: lines.indicator,
-        button: lines.button,
-        door_sensor: lines.door_sensor,
+        panel,
         clock,
         sim: None,
     })
 }
 
-/// What hangs on a board's GPIO lines.
-struct Lines {
-    relay: Box<dyn Relay>,
-    indicator: Option<Box<dyn Indicator>>,
-    button: Option<Box<dyn Button>>,
-    door_sensor: Option<Box<dyn DoorSensor>>,
-}
-
 #[cfg(feature = "pi")]
-fn pi_lines(file: &BoardFile) -> Result<Lines, Error> {
-    use crate::pi::{PiButton, PiDoorSensor, PiIndicator, PiRelay};
+fn pi_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
+    use crate::pi::{PiButton, PiBuzzer, PiContact, PiDoorSensor, PiIndicator, PiRelay};
 
-    // Fields are filled in the order they are written: relay first.
-    Ok(Lines {
-        relay: Box::new(PiRelay::open(file.relay)?),
+    let relay = Box::new(PiRelay::open(file.relay)?);
+    let contact = |what, facts: Option<crate::InputFacts>| {
+        let part = facts.map(|facts| PiContact::open(what, facts)).transpose();
+        part.map(|part| part.map(|part| Box::new(part) as Box<dyn Contact>))
+    };
+    let panel = Panel {
         indicator: file
             .indicator
             .map(PiIndicator::open)
+            .transpose()?
+            .map(|part| Box::new(part) as _),
+        buzzer: file
+            .buzzer
+            .map(PiBuzzer::open)
             .transpose()?
             .map(|part| Box::new(part) as _),
         button: file
@@ -126,11 +136,18 @@ fn pi_lines(file: &BoardFile) -> Result<Lines, Error> {
             .map(PiDoorSensor::open)
             .transpose()?
             .map(|part| Box::new(part) as _),
-    })
+        request_to_exit: contact(
+            "request to exit",
+            file.request_to_exit.map(|exit| exit.contact()),
+        )?,
+        tamper: contact("tamper contact", file.tamper)?,
+        fire: contact("fire input", file.fire)?,
+    };
+    Ok((relay, panel))
 }
 
 #[cfg(not(feature = "pi"))]
-fn pi_lines(file: &BoardFile) -> Result<Lines, Error> {
+fn pi_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
     Err(Error::NotBuilt {
         board: file.name.clone(),
         needs: "Raspberry Pi GPIO",

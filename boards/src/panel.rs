@@ -1,4 +1,4 @@
-//! What people at the door see and touch besides the latch: indicator, buttons, the door contact.
+//! What people at the door see, hear and touch besides the latch: indicator, buzzer, buttons, contacts.
 //!
 //! `sim/panel.rs` and `pi/panel.rs` implement these. None of them can open the door by itself.
 
@@ -24,6 +24,26 @@ pub enum Pattern {
     Enrolling,
     /// Something is wrong; the door is in its safe state.
     Fault,
+    /// Nobody gets in until an operator says so.
+    LockedDown,
+    /// The door was forced, or stays open.
+    Alarm,
+}
+
+/// What the buzzer lets be heard. One meaning, one sound; how it sounds is the board's affair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sound {
+    /// Nothing.
+    Silent,
+    /// Come in.
+    Granted,
+    /// Not you, or not now.
+    Denied,
+    /// Close the door.
+    CloseDoor,
+    /// The door was forced, the case opened, or there is a fire.
+    Alarm,
 }
 
 /// One press of a button.
@@ -33,7 +53,7 @@ pub struct Press {
     pub held: std::time::Duration,
 }
 
-/// The light (or sound) at the door.
+/// The light at the door.
 pub trait Indicator: Send {
     /// Shows a pattern until the next call.
     ///
@@ -41,6 +61,16 @@ pub trait Indicator: Send {
     ///
     /// [`Error::PanelFailed`]; the door works without its indicator.
     fn show(&mut self, pattern: Pattern) -> Result<(), Error>;
+}
+
+/// The buzzer at the door.
+pub trait Buzzer: Send {
+    /// Lets this be heard until the next call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PanelFailed`]; the door works without its buzzer.
+    fn sound(&mut self, sound: Sound) -> Result<(), Error>;
 }
 
 /// A button; what a press means is the daemon's affair.
@@ -61,4 +91,15 @@ pub trait DoorSensor: Send {
     ///
     /// [`Error::PanelFailed`]; then nobody knows, and the daemon must not take the door for closed.
     fn is_open(&mut self) -> Result<bool, Error>;
+}
+
+/// A contact that is on or off: a request to exit, the case, the fire panel. Short changes are not lost between two calls.
+pub trait Contact: Send {
+    /// The oldest change that has not been told yet, without waiting: whether the contact is on from then on. The first
+    /// call tells how it stands.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PanelFailed`]; then nobody knows.
+    fn change(&mut self) -> Result<Option<bool>, Error>;
 }

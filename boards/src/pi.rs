@@ -1,9 +1,9 @@
-//! Raspberry Pi GPIO through rppal: relay, lights, button, door contact. The only room that names rppal.
+//! Raspberry Pi GPIO through rppal: relay, lights, buzzer, button, contacts. The only room that names rppal.
 
 mod panel;
 mod relay;
 
-pub(crate) use panel::{PiButton, PiDoorSensor, PiIndicator};
+pub(crate) use panel::{PiButton, PiBuzzer, PiContact, PiDoorSensor, PiIndicator};
 pub(crate) use relay::PiRelay;
 
 use rppal::gpio::{Gpio, InputPin, Level, Pin};

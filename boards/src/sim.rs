@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 pub use clock::ManualClock;
-pub use panel::{Panel, Shown};
+pub use panel::{Input, Panel, Shown};
 pub use relay::{Edge, Timeline};
 pub use visitors::{Picture, Skipped, Visitor, Visitors};
 
@@ -67,7 +67,7 @@ pub struct Handle {
     pub visitors: Visitors,
     /// What the relay did, and when.
     pub relay: Timeline,
-    /// Indicator, button and door contact.
+    /// Indicator, buzzer, button and contacts.
     pub panel: Panel,
     /// The manual clock, if the board has one.
     pub clock: Option<ManualClock>,

@@ -26,7 +26,7 @@ use facelatch_protocol::{Digest, audit::Chain};
 
 use self::files::{HEADER_LEN, Walked};
 pub use self::page::page;
-use crate::error::Error;
+use crate::{error::Error, seal::private_folder};
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Audit {
     /// # Errors
     /// [`Error::AuditDamaged`], [`Error::Storage`].
     pub fn open(folder: &Path, limits: Limits) -> Result<Audit, Error> {
-        fs::create_dir_all(folder).map_err(Error::storage("create", folder))?;
+        private_folder(folder).map_err(Error::storage("create", folder))?;
         files::remove_unbegun(folder)?;
         let files = files::list(folder)?;
         let (medium, end) = match files.last() {

@@ -1,11 +1,11 @@
 //! The command line of `facelatchd`: text to plain arguments. What they mean for the settings is in [`Args::settings`].
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Parser;
 use facelatch_boards::{BoardFile, CameraFacts};
 
-use crate::{Config, Error, Settings, StopAfter};
+use crate::{Config, Error, Settings, StopAfter, seal::private_folder};
 
 /// Watches a door: recognises enrolled people in front of the camera and drives the relay for them.
 #[derive(Debug, Clone, Parser)]
@@ -69,7 +69,7 @@ impl Args {
                 replay.at_end = facelatch_boards::AtEnd::Stop;
             }
         }
-        fs::create_dir_all(&self.data).map_err(Error::storage("create", &self.data))?;
+        private_folder(&self.data).map_err(Error::storage("create", &self.data))?;
         let file = self
             .config
             .clone()

@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use facelatch_boards::nearest;
+use facelatch_boards::{Latch, nearest};
 use facelatch_models::{mtcnn::DetectorConfig, openset::Gate};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -148,8 +148,12 @@ settings! {
 
     /// The door.
     door: DoorSettings {
-        /// How many milliseconds a grant keeps the door unlocked.
+        /// How many milliseconds a grant, a request to exit or a remote unlock keeps the door unlocked.
         unlock_ms: u64 = 5_000, in 100..=300_000;
+        /// Whether it locks as soon as the door has closed behind somebody; takes a door sensor.
+        relock_on_close: bool = true;
+        /// A door still open this many milliseconds after it locked is an alarm; 0 for never. Takes a door sensor.
+        held_open_ms: u64 = 30_000, in 0..=3_600_000;
     }
 
     /// Enrolling with the button at the door.
@@ -370,11 +374,16 @@ impl Config {
         }
     }
 
-    /// The rules of `door`.
+    /// The rules of `door`, with what the board file says of it.
     #[must_use]
-    pub fn door(&self) -> door::Rules {
+    pub fn door(&self, exit_in_lockdown: bool, at_rest: Latch) -> door::Rules {
+        let held_open = Duration::from_millis(self.door.held_open_ms);
         door::Rules {
             unlock: Duration::from_millis(self.door.unlock_ms),
+            held_open: (!held_open.is_zero()).then_some(held_open),
+            relock_on_close: self.door.relock_on_close,
+            exit_in_lockdown,
+            rests_locked: at_rest == Latch::Locked,
         }
     }
 }

@@ -1,597 +1,497 @@
-//! The door as a state machine: `step(state, event, now) -> (state, actions)`. Pure: no I/O, time is an argument.
+//! The door as a state machine: `step(state, event, now, rules) -> (state, actions)`. Pure: no I/O, time is an argument.
 //!
-//! ```text
-//!            Start               Grant                    any Fault
-//! Stopped ----------> Locked ----------> Unlocked{until} -----------> Fault{causes}
-//!    ^                  ^  ^---- Tick at until ---'                        |
-//!    '---- Stop --------'--------------------- last cause Recovered ------'
-//! ```
+//! A [`State`] is a set of conditions. What the door does, its [`Mode`], is the first line here whose condition holds:
 //!
-//! The relay is opened here and nowhere else, and only by `Grant`. Each unlocking puts its record *before* the relay, each
-//! locking puts the relay first. Whoever carries out the actions reports what fails as a `Fault`, and after a failure moves
-//! the relay nowhere but to `Safe`. Called by `run`.
+//! | | condition | mode | relay | ends |
+//! |---|---|---|---|---|
+//! | 1 | taken out of service | `Stopped` | safe | with the next start |
+//! | 2 | fire input | `Fire` | unlocked | when the input goes off |
+//! | 3 | request to exit | `Unlocked` | unlocked | after `unlock`, or when the leaf has closed |
+//! | 4 | no frame seen yet | `Starting` | safe | with the first one |
+//! | 5 | something is broken | `Fault` | safe | when everything works again |
+//! | 6 | lockdown | `LockedDown` | locked | when an admin's host ends it |
+//! | 7 | grant, remote unlock | `Unlocked` | unlocked | as 3 |
+//! | 8 | schedule | `OpenBySchedule` | unlocked | by the schedule |
+//! | 9 | the leaf was opened and nobody had unlocked it | `ForcedOpen` | locked | when the leaf closes |
+//! | 10 | the leaf stays open | `HeldOpen` | locked | when the leaf closes |
+//! | 11 | none of these | `Locked` | locked | |
+//!
+//! The way out comes first (2, 3): building codes let an electric lock keep people out, never in. It stands through faults
+//! and lockdowns (a board file can say `during_lockdown = false`) and even where its record cannot be written. Every other
+//! unlocking puts its record *before* the relay, and ends with a fault or a lockdown. A fault beats a lockdown, since what a
+//! door does without a working controller is the installer's word; on a fail-secure door both hold it shut. What codes ask
+//! beyond that (an exit button and a fire panel that cut the lock's power themselves) no program can promise.
+//!
+//! Called by `run`, through [`drive`].
 
-use std::{fmt, time::Duration};
+mod causes;
+mod drive;
+mod words;
 
-use facelatch_boards::Pattern;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
 
-/// How the door behaves; from `device.toml`.
+use std::time::Duration;
+
+use facelatch_boards::{Pattern, Sound};
+use facelatch_protocol::Alarm;
+
+pub use self::{
+    causes::{Cause, Causes},
+    drive::drive,
+    words::{Action, Asker, Event, Position, Record, Rules},
+};
+
+/// A leaf that opens this soon after the door locked was still let open: sensors are looked at between frames.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// The conditions a door is in. Times are monotonic, since the start of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
-    /// How long a grant keeps the door unlocked.
-    pub unlock: Duration,
+pub struct State {
+    service: Service,
+    causes: Causes,
+    fire: bool,
+    tamper: bool,
+    lockdown: bool,
+    schedule: bool,
+    exit: Option<Duration>,
+    entry: Option<Duration>,
+    leaf: Leaf,
+    locked_at: Option<Duration>,
 }
 
-/// What the door is doing. Times are monotonic, since the start of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Not in service: before `Start` and after `Stop`. Relay safe.
+enum Service {
+    Starting,
+    Serving,
     Stopped,
-    /// In service, relay locked.
+}
+
+/// What is known of the door leaf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaf {
+    /// There is no sensor, or it has not spoken yet.
+    Unknown,
+    Closed,
+    /// Open while the door is unlocked.
+    Passing,
+    /// Open, and the door is locked again: it has to close by then.
+    Closing {
+        by: Option<Duration>,
+    },
+    Held,
+    Forced,
+}
+
+/// What the door is doing; see the table above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Before the first frame.
+    Starting,
+    /// Locked, watching.
     Locked,
-    /// Relay unlocked until this instant.
+    /// Unlocked until this instant.
     Unlocked {
         /// When it locks again.
         until: Duration,
     },
-    /// Something the door depends on is broken. Relay safe until every cause is gone.
-    Fault {
-        /// What is broken; never empty.
-        causes: Causes,
-    },
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The device is ready to serve.
-    Start,
-    /// Policy lets this person pass.
-    Grant {
-        /// Person id.
-        person: String,
-    },
-    /// Somebody was turned away.
-    Denied,
-    /// Time passed.
-    Tick,
-    /// Something broke.
-    Fault(Cause),
-    /// Something works again.
-    Recovered(Cause),
-    /// The device is going down.
-    Stop,
-}
-
-/// What has to be done about it, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Write this to the audit record, on disk before the next action.
-    Record(Record),
-    /// Drive the relay.
-    Relay(Position),
-    /// Show this.
-    Indicate(Pattern),
-}
-
-/// Where the relay goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Position {
-    /// The board's declared safe state: the relay at rest.
-    Safe,
-    /// Holding the door shut.
-    Locked,
-    /// Letting somebody pass.
-    Unlocked,
-}
-
-/// A door action as the audit record keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Record {
-    /// In service.
-    Started,
-    /// Unlocked for somebody until then.
-    Unlocked {
-        /// Person id.
-        person: String,
-        /// When it locks again, monotonic.
-        until: Duration,
-    },
-    /// A second grant while unlocked: locks later.
-    Extended {
-        /// Person id.
-        person: String,
-        /// When it locks again, monotonic.
-        until: Duration,
-    },
-    /// Locked again, on time.
-    Locked,
-    /// A cause of fault appeared; relay safe.
-    Fault(Cause),
-    /// A cause of fault went away.
-    Recovered(Cause),
-    /// Out of service; relay safe.
+    /// Unlocked by the schedule.
+    OpenBySchedule,
+    /// The relay is locked and the leaf open for too long.
+    HeldOpen,
+    /// The leaf was opened while the relay was locked.
+    ForcedOpen,
+    /// Nobody gets in until an admin says so.
+    LockedDown,
+    /// Everybody gets out.
+    Fire,
+    /// Something the door depends on is broken.
+    Fault,
+    /// Out of service.
     Stopped,
 }
 
-/// Things a door cannot work without.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum Cause {
-    /// No frames.
-    Camera,
-    /// A network failed.
-    Networks,
-    /// The gallery cannot be read or written.
-    Gallery,
-    /// The audit record cannot be written.
-    Audit,
-    /// The relay did not obey.
-    Relay,
-}
-
-impl Cause {
-    /// Every cause, in the order of [`Causes`]' bits.
-    pub const ALL: [Cause; 5] = [
-        Cause::Camera,
-        Cause::Networks,
-        Cause::Gallery,
-        Cause::Audit,
-        Cause::Relay,
-    ];
-
-    fn bit(self) -> u8 {
+impl Mode {
+    /// Where the relay stands.
+    #[must_use]
+    pub fn position(self) -> Position {
         match self {
-            Cause::Camera => 1,
-            Cause::Networks => 2,
-            Cause::Gallery => 4,
-            Cause::Audit => 8,
-            Cause::Relay => 16,
+            Mode::Starting | Mode::Fault | Mode::Stopped => Position::Safe,
+            Mode::Locked | Mode::HeldOpen | Mode::ForcedOpen | Mode::LockedDown => Position::Locked,
+            Mode::Unlocked { .. } | Mode::OpenBySchedule | Mode::Fire => Position::Unlocked,
+        }
+    }
+
+    /// What the indicator shows.
+    #[must_use]
+    pub fn pattern(self) -> Pattern {
+        match self {
+            Mode::Starting | Mode::Stopped => Pattern::Starting,
+            Mode::Locked => Pattern::Ready,
+            Mode::Unlocked { .. } | Mode::OpenBySchedule | Mode::Fire => Pattern::Granted,
+            Mode::HeldOpen | Mode::ForcedOpen => Pattern::Alarm,
+            Mode::LockedDown => Pattern::LockedDown,
+            Mode::Fault => Pattern::Fault,
+        }
+    }
+
+    /// Whether a face at the door is told no.
+    fn turns_away(self) -> bool {
+        match self {
+            Mode::Locked | Mode::HeldOpen | Mode::ForcedOpen | Mode::LockedDown => true,
+            Mode::Starting
+            | Mode::Unlocked { .. }
+            | Mode::OpenBySchedule
+            | Mode::Fire
+            | Mode::Fault
+            | Mode::Stopped => false,
         }
     }
 }
 
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Cause::Camera => "camera",
-            Cause::Networks => "networks",
-            Cause::Gallery => "gallery",
-            Cause::Audit => "audit record",
-            Cause::Relay => "relay",
-        })
-    }
-}
-
-/// A set of causes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Causes(u8);
-
-impl Causes {
-    /// The set with one more cause.
-    #[must_use]
-    pub fn with(self, cause: Cause) -> Causes {
-        Causes(self.0 | cause.bit())
-    }
-
-    /// The set with one cause less.
-    #[must_use]
-    pub fn without(self, cause: Cause) -> Causes {
-        Causes(self.0 & !cause.bit())
-    }
-
-    /// Whether the set holds this cause.
-    #[must_use]
-    pub fn contains(self, cause: Cause) -> bool {
-        self.0 & cause.bit() != 0
-    }
-
-    /// Whether nothing is broken.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The causes in the set.
-    pub fn iter(self) -> impl Iterator<Item = Cause> {
-        Cause::ALL.into_iter().filter(move |c| self.contains(*c))
-    }
-}
-
-impl fmt::Display for Causes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, cause) in self.iter().enumerate() {
-            if i > 0 {
-                f.write_str(", ")?;
-            }
-            write!(f, "{cause}")?;
-        }
-        Ok(())
-    }
+/// Why nobody can be let in now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shut {
+    /// There is a lockdown.
+    LockedDown,
+    /// The door is not in service, or something is broken.
+    OutOfService,
 }
 
 impl State {
-    /// Where the relay stands in this state.
+    /// Before the first frame; in the lockdown that the last run ended in.
     #[must_use]
-    pub fn position(&self) -> Position {
-        match self {
-            State::Stopped | State::Fault { .. } => Position::Safe,
-            State::Locked => Position::Locked,
-            State::Unlocked { .. } => Position::Unlocked,
+    pub fn starting(lockdown: bool) -> State {
+        State {
+            service: Service::Starting,
+            causes: Causes::default(),
+            fire: false,
+            tamper: false,
+            lockdown,
+            schedule: false,
+            exit: None,
+            entry: None,
+            leaf: Leaf::Unknown,
+            locked_at: None,
+        }
+    }
+
+    /// What the door is doing.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        match (self.service, self.exit.max(self.entry)) {
+            (Service::Stopped, _) => Mode::Stopped,
+            (Service::Starting | Service::Serving, _) if self.fire => Mode::Fire,
+            (Service::Starting | Service::Serving, Some(until)) if self.exit.is_some() => {
+                Mode::Unlocked { until }
+            }
+            (Service::Starting, _) => Mode::Starting,
+            (Service::Serving, _) if !self.causes.is_empty() => Mode::Fault,
+            (Service::Serving, _) if self.lockdown => Mode::LockedDown,
+            (Service::Serving, Some(until)) => Mode::Unlocked { until },
+            (Service::Serving, None) if self.schedule => Mode::OpenBySchedule,
+            (Service::Serving, None) => match self.leaf {
+                Leaf::Forced => Mode::ForcedOpen,
+                Leaf::Held => Mode::HeldOpen,
+                Leaf::Unknown | Leaf::Closed | Leaf::Passing | Leaf::Closing { .. } => Mode::Locked,
+            },
         }
     }
 
     /// What is broken now.
     #[must_use]
     pub fn causes(&self) -> Causes {
-        match self {
-            State::Stopped | State::Locked | State::Unlocked { .. } => Causes::default(),
-            State::Fault { causes } => *causes,
+        self.causes
+    }
+
+    /// Whether there is a lockdown, whatever else there is.
+    #[must_use]
+    pub fn lockdown(&self) -> bool {
+        self.lockdown
+    }
+
+    /// What is heard at the door, apart from the short sounds for a face.
+    #[must_use]
+    pub fn sound(&self) -> Sound {
+        match (self.service, self.leaf) {
+            (Service::Stopped, _) => Sound::Silent,
+            (Service::Starting | Service::Serving, _) if self.fire || self.tamper => Sound::Alarm,
+            (Service::Starting | Service::Serving, Leaf::Forced) => Sound::Alarm,
+            (Service::Starting | Service::Serving, Leaf::Held) => Sound::CloseDoor,
+            (
+                Service::Starting | Service::Serving,
+                Leaf::Unknown | Leaf::Closed | Leaf::Passing | Leaf::Closing { .. },
+            ) => Sound::Silent,
         }
     }
 
     /// When this state needs a `Tick`.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        match self {
-            State::Stopped | State::Locked | State::Fault { .. } => None,
-            State::Unlocked { until } => Some(*until),
+        let late = match self.leaf {
+            Leaf::Closing { by } => by,
+            Leaf::Unknown | Leaf::Closed | Leaf::Passing | Leaf::Held | Leaf::Forced => None,
+        };
+        [self.exit, self.entry, late].into_iter().flatten().min()
+    }
+
+    /// Whether anybody can be let in now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn lets_in(&self) -> Result<(), Shut> {
+        match self.service {
+            Service::Starting | Service::Stopped => Err(Shut::OutOfService),
+            Service::Serving if self.lockdown => Err(Shut::LockedDown),
+            Service::Serving if !self.causes.is_empty() => Err(Shut::OutOfService),
+            Service::Serving => Ok(()),
         }
+    }
+
+    /// Whether the leaf can be pulled open as far as we know.
+    fn is_unlocked(&self, rules: &Rules) -> bool {
+        match self.mode().position() {
+            Position::Unlocked => true,
+            Position::Locked => false,
+            Position::Safe => !rules.rests_locked,
+        }
+    }
+
+    fn way_out(&self) -> bool {
+        self.fire || self.exit.is_some()
     }
 }
 
 /// One step. `now` is monotonic and must not run backwards.
 #[must_use]
-pub fn step(state: State, event: Event, now: Duration, rules: &Rules) -> (State, Vec<Action>) {
-    match (state, event) {
-        (State::Stopped, Event::Start) => (State::Locked, enter_service()),
-        (State::Locked | State::Unlocked { .. } | State::Fault { .. }, Event::Start) => {
-            (state, vec![])
-        }
-
-        (State::Stopped | State::Fault { .. }, Event::Grant { .. }) => (state, vec![]),
-        (State::Locked, Event::Grant { person }) => unlock(person, now, rules),
-        (State::Unlocked { .. }, Event::Grant { person }) => extend(person, now, rules),
-
-        (State::Locked, Event::Denied) => (state, vec![Action::Indicate(Pattern::Denied)]),
-        (State::Stopped | State::Unlocked { .. } | State::Fault { .. }, Event::Denied) => {
-            (state, vec![])
-        }
-
-        (State::Unlocked { until }, Event::Tick) if now >= until => (State::Locked, relock()),
-        (
-            State::Stopped | State::Locked | State::Unlocked { .. } | State::Fault { .. },
-            Event::Tick,
-        ) => (state, vec![]),
-
-        (State::Stopped, Event::Fault(_)) => (state, vec![Action::Relay(Position::Safe)]),
-        (State::Locked | State::Unlocked { .. } | State::Fault { .. }, Event::Fault(cause)) => {
-            break_down(state.causes(), cause)
-        }
-
-        (State::Fault { causes }, Event::Recovered(cause)) => recover(causes, cause),
-        (State::Stopped | State::Locked | State::Unlocked { .. }, Event::Recovered(_)) => {
-            (state, vec![])
-        }
-
-        (State::Stopped, Event::Stop) => (state, vec![Action::Relay(Position::Safe)]),
-        (State::Locked | State::Unlocked { .. } | State::Fault { .. }, Event::Stop) => {
-            (State::Stopped, leave_service())
-        }
-    }
-}
-
-fn enter_service() -> Vec<Action> {
-    vec![
-        Action::Record(Record::Started),
-        Action::Relay(Position::Locked),
-        Action::Indicate(Pattern::Ready),
-    ]
-}
-
-fn leave_service() -> Vec<Action> {
-    vec![
-        Action::Relay(Position::Safe),
-        Action::Indicate(Pattern::Starting),
-        Action::Record(Record::Stopped),
-    ]
-}
-
-fn unlock(person: String, now: Duration, rules: &Rules) -> (State, Vec<Action>) {
-    let until = now + rules.unlock;
-    let actions = vec![
-        Action::Record(Record::Unlocked { person, until }),
-        Action::Relay(Position::Unlocked),
-        Action::Indicate(Pattern::Granted),
-    ];
-    (State::Unlocked { until }, actions)
-}
-
-fn extend(person: String, now: Duration, rules: &Rules) -> (State, Vec<Action>) {
-    let until = now + rules.unlock;
-    let actions = vec![Action::Record(Record::Extended { person, until })];
-    (State::Unlocked { until }, actions)
-}
-
-fn relock() -> Vec<Action> {
-    vec![
-        Action::Relay(Position::Locked),
-        Action::Indicate(Pattern::Ready),
-        Action::Record(Record::Locked),
-    ]
-}
-
-fn break_down(before: Causes, cause: Cause) -> (State, Vec<Action>) {
-    let causes = before.with(cause);
-    let mut actions = vec![Action::Relay(Position::Safe)];
-    if causes != before {
-        actions.push(Action::Indicate(Pattern::Fault));
-        actions.push(Action::Record(Record::Fault(cause)));
-    }
-    (State::Fault { causes }, actions)
-}
-
-/// The relay leaves its safe state only after the record of the recovery is on disk.
-fn recover(before: Causes, cause: Cause) -> (State, Vec<Action>) {
-    let causes = before.without(cause);
-    if causes == before {
-        return (State::Fault { causes }, vec![]);
-    }
-    let mut actions = vec![Action::Record(Record::Recovered(cause))];
-    if !causes.is_empty() {
-        return (State::Fault { causes }, actions);
-    }
-    actions.push(Action::Relay(Position::Locked));
-    actions.push(Action::Indicate(Pattern::Ready));
-    (State::Locked, actions)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const RULES: Rules = Rules {
-        unlock: Duration::from_secs(5),
+pub fn step(before: State, event: Event, now: Duration, rules: &Rules) -> (State, Vec<Action>) {
+    // What puts the relay at rest whether it should be there already or not, and what tries again to let people out.
+    let (rests, retries) = match &event {
+        Event::Fault(cause) => (true, *cause == Cause::Relay),
+        Event::Recovered(cause) => (
+            false,
+            *cause == Cause::Relay && before.causes.contains(Cause::Relay),
+        ),
+        Event::Stop => (true, false),
+        Event::Start
+        | Event::Grant { .. }
+        | Event::Denied
+        | Event::Exit
+        | Event::Leaf { .. }
+        | Event::Tamper { .. }
+        | Event::Fire { .. }
+        | Event::Unlock { .. }
+        | Event::Lockdown { .. }
+        | Event::Schedule { .. }
+        | Event::Tick => (false, false),
     };
-
-    fn s(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
+    let denied = event == Event::Denied;
+    let mut state = before;
+    let mut records = state.take(event, now, rules);
+    records.extend(state.settle(before.is_unlocked(rules), now, rules));
+    let (was, mode) = (before.mode(), state.mode());
+    if mode != was {
+        let end = records.len() - usize::from(records.last() == Some(&Record::Stopped));
+        records.insert(end, Record::Mode(mode));
     }
+    let (from, to) = (was.position(), mode.position());
+    let moves = from != to
+        || match to {
+            Position::Safe => rests,
+            Position::Unlocked => retries,
+            Position::Locked => false,
+        };
+    let relay = moves.then(|| match to {
+        Position::Unlocked if state.way_out() => Action::Release,
+        Position::Safe | Position::Locked | Position::Unlocked => Action::Relay(to),
+    });
+    let mut signs = vec![];
+    if mode.pattern() != was.pattern() {
+        signs.push(Action::Indicate(mode.pattern()));
+    } else if denied && mode.turns_away() {
+        signs.push(Action::Indicate(Pattern::Denied));
+    }
+    signs.extend(sounds(&before, &state, &records, denied));
+    // Towards less security, and out of the safe state, only once it is on record; towards more at once.
+    let relay_first = to == Position::Safe || (from, to) == (Position::Unlocked, Position::Locked);
+    let records = records.into_iter().map(Action::Record);
+    let actions = match relay_first {
+        true => relay.into_iter().chain(signs).chain(records).collect(),
+        false => records.chain(relay).chain(signs).collect(),
+    };
+    (state, actions)
+}
 
-    fn grant() -> Event {
-        Event::Grant {
-            person: "ada".into(),
+/// A sound that goes on if it changed, else a short one for a face; never over an alarm.
+fn sounds(before: &State, after: &State, records: &[Record], denied: bool) -> Option<Action> {
+    let granted = |record: &Record| matches!(record, Record::Granted { .. } | Record::Remote(_));
+    let sound = match after.sound() {
+        sound if sound != before.sound() => sound,
+        Sound::Silent if records.iter().any(granted) => Sound::Granted,
+        Sound::Silent if denied && after.mode().turns_away() => Sound::Denied,
+        Sound::Silent | Sound::Granted | Sound::Denied | Sound::CloseDoor | Sound::Alarm => {
+            return None;
         }
-    }
+    };
+    Some(Action::Sound(sound))
+}
 
-    fn broken(causes: &[Cause]) -> State {
-        let causes = causes.iter().fold(Causes::default(), |set, c| set.with(*c));
-        State::Fault { causes }
-    }
-
-    struct Case {
-        what: &'static str,
-        before: State,
-        event: Event,
-        now: u64,
-        after: State,
-        relay: Option<Position>,
-    }
-
-    #[test]
-    fn each_step_leads_where_it_should() {
-        use Cause::{Audit, Camera};
-        use Position::{Locked, Safe, Unlocked};
-        let open = |until| State::Unlocked { until: s(until) };
-        let cases = [
-            Case {
-                what: "start",
-                before: State::Stopped,
-                event: Event::Start,
-                now: 0,
-                after: State::Locked,
-                relay: Some(Locked),
-            },
-            Case {
-                what: "grant before start",
-                before: State::Stopped,
-                event: grant(),
-                now: 0,
-                after: State::Stopped,
-                relay: None,
-            },
-            Case {
-                what: "grant",
-                before: State::Locked,
-                event: grant(),
-                now: 1,
-                after: open(6),
-                relay: Some(Unlocked),
-            },
-            Case {
-                what: "grant again",
-                before: open(6),
-                event: grant(),
-                now: 4,
-                after: open(9),
-                relay: None,
-            },
-            Case {
-                what: "early tick",
-                before: open(6),
-                event: Event::Tick,
-                now: 5,
-                after: open(6),
-                relay: None,
-            },
-            Case {
-                what: "tick",
-                before: open(6),
-                event: Event::Tick,
-                now: 6,
-                after: State::Locked,
-                relay: Some(Locked),
-            },
-            Case {
-                what: "denied while open",
-                before: open(6),
-                event: Event::Denied,
-                now: 5,
-                after: open(6),
-                relay: None,
-            },
-            Case {
-                what: "fault while open",
-                before: open(6),
-                event: Event::Fault(Camera),
-                now: 2,
-                after: broken(&[Camera]),
-                relay: Some(Safe),
-            },
-            Case {
-                what: "grant in fault",
-                before: broken(&[Camera]),
-                event: grant(),
-                now: 2,
-                after: broken(&[Camera]),
-                relay: None,
-            },
-            Case {
-                what: "second fault",
-                before: broken(&[Camera]),
-                event: Event::Fault(Audit),
-                now: 2,
-                after: broken(&[Camera, Audit]),
-                relay: Some(Safe),
-            },
-            Case {
-                what: "half recovered",
-                before: broken(&[Camera, Audit]),
-                event: Event::Recovered(Camera),
-                now: 2,
-                after: broken(&[Audit]),
-                relay: None,
-            },
-            Case {
-                what: "recovered",
-                before: broken(&[Audit]),
-                event: Event::Recovered(Audit),
-                now: 2,
-                after: State::Locked,
-                relay: Some(Locked),
-            },
-            Case {
-                what: "recovered of nothing",
-                before: open(6),
-                event: Event::Recovered(Audit),
-                now: 2,
-                after: open(6),
-                relay: None,
-            },
-            Case {
-                what: "stop while open",
-                before: open(6),
-                event: Event::Stop,
-                now: 2,
-                after: State::Stopped,
-                relay: Some(Safe),
-            },
-            Case {
-                what: "stop twice",
-                before: State::Stopped,
-                event: Event::Stop,
-                now: 2,
-                after: State::Stopped,
-                relay: Some(Safe),
-            },
-        ];
-        let mut failures = vec![];
-        for case in cases {
-            let (after, actions) = step(case.before, case.event, s(case.now), &RULES);
-            let relay = actions.iter().find_map(|a| match a {
-                Action::Relay(position) => Some(*position),
-                Action::Record(_) | Action::Indicate(_) => None,
-            });
-            if (after, relay) != (case.after, case.relay) {
-                failures.push(format!("{}: {after:?}, {relay:?}", case.what));
+impl State {
+    /// What an event changes, and what goes on record for it.
+    fn take(&mut self, event: Event, now: Duration, rules: &Rules) -> Vec<Record> {
+        use Service::{Serving, Starting, Stopped};
+        let until = now + rules.unlock;
+        match (self.service, event) {
+            (Starting | Stopped, Event::Start) => {
+                self.service = Serving;
+                vec![Record::Started]
             }
-        }
-        assert!(failures.is_empty(), "{failures:#?}");
-    }
+            (Serving, Event::Start) => vec![],
 
-    fn index_of(actions: &[Action], wanted: impl Fn(&Action) -> bool) -> usize {
-        actions.iter().position(wanted).expect("action is there")
-    }
-
-    #[test]
-    fn the_record_comes_before_the_relay_when_unlocking_and_after_it_when_locking() {
-        let record = |a: &Action| matches!(a, Action::Record(_));
-        let relay = |a: &Action| matches!(a, Action::Relay(_));
-        let (open, actions) = step(State::Locked, grant(), s(0), &RULES);
-        assert!(index_of(&actions, record) < index_of(&actions, relay));
-        for event in [Event::Tick, Event::Stop, Event::Fault(Cause::Camera)] {
-            let (_, actions) = step(open, event, s(9), &RULES);
-            assert!(index_of(&actions, relay) < index_of(&actions, record));
-        }
-    }
-
-    fn events() -> impl Strategy<Value = Vec<(Event, u64)>> {
-        let cause = prop::sample::select(Cause::ALL.to_vec());
-        let event = prop_oneof![
-            1 => Just(Event::Start),
-            3 => Just(grant()),
-            1 => Just(Event::Denied),
-            4 => Just(Event::Tick),
-            1 => cause.clone().prop_map(Event::Fault),
-            2 => cause.prop_map(Event::Recovered),
-            1 => Just(Event::Stop),
-        ];
-        prop::collection::vec((event, 0..4_000_u64), 1..200)
-    }
-
-    proptest! {
-        #[test]
-        fn unlocked_only_by_a_grant_and_never_for_longer_than_configured(events in events()) {
-            let mut state = State::Stopped;
-            let mut relay = Position::Safe;
-            let mut now = Duration::ZERO;
-            let mut last_grant: Option<Duration> = None;
-            for (event, after_ms) in events {
-                now += Duration::from_millis(after_ms);
-                let granted = matches!(event, Event::Grant { .. });
-                let stopping = matches!(event, Event::Stop | Event::Fault(_));
-                let ticked = matches!(event, Event::Tick);
-                let (next, actions) = step(state, event, now, &RULES);
-                for action in actions {
-                    if let Action::Relay(position) = action {
-                        if position == Position::Unlocked {
-                            prop_assert!(granted, "unlocked without a grant");
-                            prop_assert_eq!(state, State::Locked);
-                        }
-                        relay = position;
-                    }
-                }
-                if granted {
-                    last_grant = Some(now);
-                }
-                prop_assert_eq!(next.position(), relay, "state and relay disagree");
-                if stopping {
-                    prop_assert_eq!(relay, Position::Safe);
-                }
-                if let State::Unlocked { until } = next {
-                    let granted_at = last_grant.expect("an unlocked door was granted");
-                    prop_assert!(until <= granted_at + RULES.unlock);
-                    prop_assert!(!ticked || now < until, "a tick left the door open too long");
-                }
-                if let State::Fault { causes } = next {
-                    prop_assert!(!causes.is_empty());
-                }
-                state = next;
+            (Serving, Event::Grant { person }) if self.lets_in().is_ok() => {
+                self.entry = Some(until);
+                vec![Record::Granted { person }]
             }
+            (Serving, Event::Unlock { by }) if self.lets_in().is_ok() => {
+                self.entry = Some(until);
+                vec![Record::Remote(by)]
+            }
+            (Starting | Serving | Stopped, Event::Grant { .. } | Event::Unlock { .. }) => vec![],
+            (Starting | Serving | Stopped, Event::Denied | Event::Tick) => vec![],
+
+            (Starting | Serving, Event::Exit) if !self.lockdown || rules.exit_in_lockdown => {
+                self.exit = Some(until);
+                vec![Record::Exit]
+            }
+            (Starting | Serving | Stopped, Event::Exit) => vec![],
+
+            (Starting | Serving, Event::Leaf { open }) => self.moved(open, now, rules),
+            (Starting | Serving, Event::Tamper { on }) => {
+                alarm(&mut self.tamper, on, Alarm::Tamper)
+            }
+            (Starting | Serving, Event::Fire { on }) => alarm(&mut self.fire, on, Alarm::Fire),
+            (Stopped, Event::Leaf { .. } | Event::Tamper { .. } | Event::Fire { .. }) => vec![],
+
+            (Starting | Serving, Event::Lockdown { on, by }) if self.lockdown != on => {
+                self.lockdown = on;
+                if on {
+                    self.entry = None;
+                    self.exit = self.exit.filter(|_| rules.exit_in_lockdown);
+                }
+                vec![Record::Lockdown { on, by }]
+            }
+            (Starting | Serving, Event::Schedule { open }) if self.schedule != open => {
+                self.schedule = open;
+                vec![Record::Schedule { open }]
+            }
+            (Starting | Serving | Stopped, Event::Lockdown { .. } | Event::Schedule { .. }) => {
+                vec![]
+            }
+
+            (service @ (Starting | Serving), Event::Fault(cause)) => {
+                self.entry = None;
+                self.exit = self.exit.filter(|_| cause != Cause::Relay);
+                let known = self.causes.contains(cause);
+                // Until `Start` nothing depends on anything; a fault there shows again with the first frame.
+                if service == Starting || known {
+                    return vec![];
+                }
+                self.causes = self.causes.with(cause);
+                vec![Record::Fault(cause)]
+            }
+            (Serving, Event::Recovered(cause)) if self.causes.contains(cause) => {
+                self.causes = self.causes.without(cause);
+                vec![Record::Recovered(cause)]
+            }
+            (Stopped, Event::Fault(_)) => vec![],
+            (Starting | Serving | Stopped, Event::Recovered(_)) => vec![],
+
+            (Starting | Serving, Event::Stop) => {
+                *self = State {
+                    service: Stopped,
+                    ..State::starting(self.lockdown)
+                };
+                vec![Record::Stopped]
+            }
+            (Stopped, Event::Stop) => vec![],
         }
+    }
+
+    /// The leaf, as the sensor tells it.
+    fn moved(&mut self, open: bool, now: Duration, rules: &Rules) -> Vec<Record> {
+        match (self.leaf, open) {
+            (Leaf::Unknown, true) => {
+                self.leaf = Leaf::Passing;
+                vec![]
+            }
+            (Leaf::Closed, true) => {
+                let locked_for = self.locked_at.map(|at| now.saturating_sub(at));
+                if self.is_unlocked(rules) || locked_for.is_some_and(|time| time <= GRACE) {
+                    self.leaf = Leaf::Passing;
+                    return vec![];
+                }
+                self.leaf = Leaf::Forced;
+                vec![begun(Alarm::ForcedOpen)]
+            }
+            (Leaf::Passing | Leaf::Closing { .. } | Leaf::Held | Leaf::Forced, true) => vec![],
+            (Leaf::Unknown | Leaf::Closed, false) => {
+                self.leaf = Leaf::Closed;
+                vec![]
+            }
+            (Leaf::Passing | Leaf::Closing { .. }, false) => self.closed(rules, None),
+            (Leaf::Held, false) => self.closed(rules, Some(Alarm::HeldOpen)),
+            (Leaf::Forced, false) => self.closed(rules, Some(Alarm::ForcedOpen)),
+        }
+    }
+
+    fn closed(&mut self, rules: &Rules, ends: Option<Alarm>) -> Vec<Record> {
+        self.leaf = Leaf::Closed;
+        if rules.relock_on_close {
+            (self.entry, self.exit) = (None, None);
+        }
+        let ended = |alarm| Record::Alarm { alarm, on: false };
+        ends.map(ended).into_iter().collect()
+    }
+
+    /// What follows from time, and from the door being unlocked or not.
+    fn settle(&mut self, was_unlocked: bool, now: Duration, rules: &Rules) -> Option<Record> {
+        self.exit = self.exit.filter(|until| now < *until);
+        self.entry = self.entry.filter(|until| now < *until);
+        let unlocked = self.is_unlocked(rules);
+        if was_unlocked && !unlocked {
+            self.locked_at = Some(now);
+        }
+        match self.leaf {
+            Leaf::Closing { .. } if unlocked => self.leaf = Leaf::Passing,
+            Leaf::Passing if !unlocked => {
+                self.leaf = Leaf::Closing {
+                    by: rules.held_open.map(|delay| now + delay),
+                };
+            }
+            Leaf::Closing { by: Some(by) } if now >= by => {
+                self.leaf = Leaf::Held;
+                return Some(begun(Alarm::HeldOpen));
+            }
+            Leaf::Unknown
+            | Leaf::Closed
+            | Leaf::Passing
+            | Leaf::Closing { .. }
+            | Leaf::Held
+            | Leaf::Forced => {}
+        }
+        None
+    }
+}
+
+fn begun(alarm: Alarm) -> Record {
+    Record::Alarm { alarm, on: true }
+}
+
+fn alarm(contact: &mut bool, on: bool, alarm: Alarm) -> Vec<Record> {
+    match std::mem::replace(contact, on) == on {
+        true => vec![],
+        false => vec![Record::Alarm { alarm, on }],
     }
 }

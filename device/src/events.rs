@@ -101,6 +101,7 @@ fn wire_reason(reason: policy::Reason) -> Reason {
     let reason = match reason {
         policy::Reason::Removed => return Reason::Unknown,
         policy::Reason::Enrolling => return Reason::NotNow,
+        policy::Reason::LockedDown => return Reason::LockedDown,
         policy::Reason::NotRecognised(reason) => reason,
     };
     match reason {
@@ -158,6 +159,13 @@ impl std::fmt::Display for Sentence<'_> {
                 text,
             } => write!(f, "bundle {digest} rolled back ({reason}): {text}"),
             EventKind::Missed { count } => write!(f, "{count} events missed"),
+            EventKind::Opened(opener) => write!(f, "unlocked by {opener}"),
+            EventKind::Lockdown { on, name, .. } => {
+                let what = if *on { "lockdown" } else { "lockdown ended" };
+                write!(f, "{what} by host {name}")
+            }
+            EventKind::Alarm { alarm, on: true } => write!(f, "alarm: {alarm}"),
+            EventKind::Alarm { alarm, on: false } => write!(f, "alarm over: {alarm}"),
         }
     }
 }

@@ -154,6 +154,12 @@ impl Hosts {
         self.lock().hosts.get(host).map(|host| host.role)
     }
 
+    /// A host's name, as it said when it paired; `None` if it is not paired.
+    #[must_use]
+    pub fn name(&self, host: &PublicKey) -> Option<DisplayName> {
+        self.lock().hosts.get(host).map(|host| host.name.clone())
+    }
+
     /// Whether anybody can administer this door.
     #[must_use]
     pub fn has_admin(&self) -> bool {

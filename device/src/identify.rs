@@ -5,6 +5,7 @@
 
 use facelatch_models::{
     Error,
+    calibrate::Calibration,
     classifier::Classifier,
     embedding::{Embedding, SpaceId},
     openset::{Gate, Judgement, Reject, Roster},
@@ -55,15 +56,17 @@ pub struct Evidence {
 }
 
 impl Matcher {
-    /// Binds templates, an optional classifier and the gate together; the gate tightens with the number of people.
+    /// Binds templates, an optional classifier and the gate together; the gate tightens with the number of people: by the
+    /// calibration, which gives look-alikes distances of their own, or without one by [`Gate::tightened`].
     ///
     /// # Errors
-    /// [`Error::Space`] if templates and classifier are not of `space`.
+    /// [`Error::Space`] if templates, classifier and calibration are not of `space`.
     pub fn new(
         space: SpaceId,
         templates: &[(String, Embedding)],
         classifier: Option<Classifier>,
         gate: &Gate,
+        calibration: Option<&Calibration>,
     ) -> Result<Matcher, Error> {
         if let Some(classifier) = &classifier
             && classifier.space != space
@@ -73,8 +76,14 @@ impl Matcher {
                 found: classifier.space.as_str().to_owned(),
             });
         }
-        let roster = Roster::new(space, templates)?;
-        let gate = gate.tightened(roster.people());
+        let mut roster = Roster::new(space, templates)?;
+        let gate = match calibration {
+            Some(calibration) => {
+                roster.space().expect(&calibration.space)?;
+                calibration.apply(&mut roster, templates, gate)?
+            }
+            None => gate.tightened(roster.people()),
+        };
         Ok(Matcher {
             roster,
             classifier,

@@ -106,6 +106,10 @@ impl Device {
     /// Any of [`Error`]; then nothing runs and the relay is at rest.
     pub fn start(settings: Settings) -> Result<Device, Error> {
         let board = facelatch_boards::open(&settings.board)?;
+        let exit_in_lockdown = settings
+            .board
+            .request_to_exit
+            .is_none_or(|exit| exit.during_lockdown);
         let Settings {
             data,
             config,
@@ -114,7 +118,7 @@ impl Device {
             show_codes,
             ..
         } = settings;
-        fs::create_dir_all(&data).map_err(Error::storage("create", &data))?;
+        seal::private_folder(&data).map_err(Error::storage("create", &data))?;
         let set_up = data.join(SET_UP);
         check_whole(&data, &set_up)?;
         let keys = open_keys(&data)?;
@@ -161,6 +165,7 @@ impl Device {
         };
         let parts = Parts {
             data: data.clone(),
+            exit_in_lockdown,
             gallery,
             hosts: Arc::clone(&hosts),
             show_codes,
@@ -375,6 +380,7 @@ fn pass_calls<T>(calls: Receiver<Call>, inbox: &Sender<T>, as_input: impl Fn(Box
 /// What the loop is made of beside board and settings.
 struct Parts {
     data: PathBuf,
+    exit_in_lockdown: bool,
     gallery: Gallery,
     hosts: Arc<Hosts>,
     show_codes: bool,
@@ -392,6 +398,7 @@ impl Running {
     ) -> Result<(Running, Box<dyn Camera>), Error> {
         let Parts {
             data,
+            exit_in_lockdown,
             gallery,
             hosts,
             show_codes,
@@ -404,22 +411,23 @@ impl Running {
         log::info!("board {}, camera {}", board.name, board.camera.describe());
         let mut running = Running {
             vote: vote::Vote::new(config.vote()),
+            rules: config.door(exit_in_lockdown, board.relay.safe()),
             config,
             board: board.name,
-            data,
             clock: board.clock,
             clock_moved_ms: 0,
             relay: board.relay,
-            indicator: board.indicator,
-            button: board.button,
+            panel: board.panel,
             networks,
             classifier: None,
+            calibration: None,
             gallery,
             hosts,
             show_codes,
             matcher: None,
             enrollment: enroll::Enrollment::default(),
-            door: door::State::Stopped,
+            door: door::State::starting(run::lockdown_was_on(&data)),
+            data,
             started: false,
             stopping: false,
             events,
@@ -431,6 +439,7 @@ impl Running {
             last_fault: None,
             label: None,
             ready_at: None,
+            quiet_at: None,
             retry_at: Duration::ZERO,
         };
         running.adopt(prepared)?;

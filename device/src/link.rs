@@ -188,13 +188,15 @@ impl Routes {
             | Request::HostRevoke { .. }
             | Request::PairingOpen { .. }
             | Request::PairingClose
-            | Request::KeysReplace { .. } => &self.device,
+            | Request::KeysReplace { .. }
+            | Request::Unlock
+            | Request::Lockdown { .. } => &self.device,
         }
     }
 }
 
-/// The role a request takes: operators look after people and look at everything that happened, admins change what the
-/// door is.
+/// The role a request takes: operators look after people, let them in and look at everything that happened, admins change
+/// what the door is.
 #[must_use]
 pub fn needed(request: &Request) -> Role {
     match request {
@@ -210,7 +212,8 @@ pub fn needed(request: &Request) -> Role {
         | Request::EventsSubscribe { .. }
         | Request::DoorState
         | Request::UpdateStatus
-        | Request::AuditRead { .. } => Role::Operator,
+        | Request::AuditRead { .. }
+        | Request::Unlock => Role::Operator,
         Request::BundleBegin { .. }
         | Request::BundleChunk(_)
         | Request::BundleCommit { .. }
@@ -222,7 +225,8 @@ pub fn needed(request: &Request) -> Role {
         | Request::HostRevoke { .. }
         | Request::PairingOpen { .. }
         | Request::PairingClose
-        | Request::KeysReplace { .. } => Role::Admin,
+        | Request::KeysReplace { .. }
+        | Request::Lockdown { .. } => Role::Admin,
     }
 }
 

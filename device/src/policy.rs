@@ -9,6 +9,8 @@ pub struct Facts {
     pub enrolled: bool,
     /// Somebody enrolls at the door right now: faces are looked at for that, not to be let in.
     pub enrolling: bool,
+    /// There is a lockdown.
+    pub lockdown: bool,
 }
 
 /// May they pass?
@@ -32,6 +34,8 @@ pub enum Reason {
     Removed,
     /// An enrollment is going on.
     Enrolling,
+    /// There is a lockdown.
+    LockedDown,
 }
 
 /// Rules on a decision.
@@ -39,6 +43,7 @@ pub enum Reason {
 pub fn rule(decision: &Decision, facts: Facts) -> Ruling {
     match &decision.outcome {
         Outcome::Denied(reason) => Ruling::Refuse(Reason::NotRecognised(*reason)),
+        Outcome::Granted { .. } if facts.lockdown => Ruling::Refuse(Reason::LockedDown),
         Outcome::Granted { .. } if facts.enrolling => Ruling::Refuse(Reason::Enrolling),
         Outcome::Granted { .. } if !facts.enrolled => Ruling::Refuse(Reason::Removed),
         Outcome::Granted { person } => Ruling::Pass {
@@ -53,7 +58,7 @@ mod tests {
     use crate::identify::Evidence;
 
     #[test]
-    fn only_an_enrolled_person_passes_and_nobody_during_an_enrollment() {
+    fn only_an_enrolled_person_passes_and_nobody_during_an_enrollment_or_a_lockdown() {
         let granted = Outcome::Granted {
             person: "ada".into(),
         };
@@ -62,17 +67,33 @@ mod tests {
             person: "ada".into(),
         };
         let cases = [
-            (&granted, true, false, pass),
-            (&granted, false, false, Ruling::Refuse(Reason::Removed)),
-            (&granted, true, true, Ruling::Refuse(Reason::Enrolling)),
+            (&granted, true, [false, false], pass),
+            (
+                &granted,
+                false,
+                [false, false],
+                Ruling::Refuse(Reason::Removed),
+            ),
+            (
+                &granted,
+                true,
+                [true, false],
+                Ruling::Refuse(Reason::Enrolling),
+            ),
+            (
+                &granted,
+                true,
+                [false, true],
+                Ruling::Refuse(Reason::LockedDown),
+            ),
             (
                 &denied,
                 true,
-                false,
+                [false, true],
                 Ruling::Refuse(Reason::NotRecognised(vote::Reason::NoFace)),
             ),
         ];
-        for (outcome, enrolled, enrolling, expected) in cases {
+        for (outcome, enrolled, [enrolling, lockdown], expected) in cases {
             let decision = Decision {
                 track: Some(1),
                 outcome: outcome.clone(),
@@ -84,7 +105,8 @@ mod tests {
                     &decision,
                     Facts {
                         enrolled,
-                        enrolling
+                        enrolling,
+                        lockdown,
                     }
                 ),
                 expected

@@ -9,6 +9,8 @@
 //! Every error becomes a `door::Event::Fault`: there is one road to the relay. What follows from an event is in `act`, changes of people in `people`. Started by `lib`.
 
 mod act;
+mod inputs;
+mod lockdown;
 mod pairing;
 mod people;
 
@@ -23,14 +25,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use facelatch_boards::{Button, Capture, Clock, Frame, Indicator, Pattern, Relay};
-use facelatch_models::{align::align, classifier::Classifier};
+use facelatch_boards::{Capture, Clock, Frame, Panel, Relay};
+use facelatch_models::{align::align, calibrate::Calibration, classifier::Classifier};
 use facelatch_protocol::{BundleProgress, Digest, PersonId, Refusal};
 
 use crate::{
     audit::What,
     config::Config,
-    door::{self, Cause, State},
+    door::{self, Cause, Mode, State},
     enroll::Enrollment,
     error::Error,
     events::{self, Events},
@@ -44,10 +46,14 @@ use crate::{
     vote::{Decision, Outcome, Sighting, Vote},
 };
 
+pub(crate) use lockdown::is_on as lockdown_was_on;
+
 /// The longest the loop sleeps: how late it notices a stop signal.
 const NAP: Duration = Duration::from_millis(100);
 /// How long the indicator shows a denial.
 const DENIED_SHOWN: Duration = Duration::from_secs(2);
+/// How long a face's sound is heard.
+const HEARD: Duration = Duration::from_millis(600);
 /// Damaged frames in a row that make a camera count as broken.
 const DAMAGED_IN_A_ROW: u32 = 20;
 
@@ -59,7 +65,7 @@ pub enum Input {
     /// The camera's answer; `Err` with `None` if its driver panicked.
     Capture(Result<Capture, Option<facelatch_boards::Error>>),
     /// A step of a bundle's commit.
-    Swap(Step, SyncSender<Result<(), Refusal>>),
+    Swap(Box<Step>, SyncSender<Result<(), Refusal>>),
     /// Stop now.
     Stop,
 }
@@ -84,10 +90,11 @@ pub(crate) struct Running {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) clock_moved_ms: i64,
     pub(crate) relay: Box<dyn Relay>,
-    pub(crate) indicator: Option<Box<dyn Indicator>>,
-    pub(crate) button: Option<Box<dyn Button>>,
+    pub(crate) panel: Panel,
+    pub(crate) rules: door::Rules,
     pub(crate) networks: Networks,
     pub(crate) classifier: Option<Classifier>,
+    pub(crate) calibration: Option<Calibration>,
     pub(crate) gallery: Gallery,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) show_codes: bool,
@@ -106,6 +113,7 @@ pub(crate) struct Running {
     pub(crate) last_fault: Option<facelatch_protocol::Fault>,
     pub(crate) label: Option<String>,
     pub(crate) ready_at: Option<Duration>,
+    pub(crate) quiet_at: Option<Duration>,
     pub(crate) retry_at: Duration,
 }
 
@@ -158,7 +166,7 @@ impl Running {
                     frame_due = Some(arrived + pause.unwrap_or(interval));
                 }
                 Ok(Input::Swap(step, reply)) => {
-                    let _ = reply.send(self.swap(step));
+                    let _ = reply.send(self.swap(*step));
                 }
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => self.stopping = true,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -173,7 +181,8 @@ impl Running {
     fn nap(&self, frame_due: Option<Instant>) -> Duration {
         let frame = frame_due.map(|due| due.saturating_duration_since(Instant::now()));
         let now = self.clock.now();
-        let door = [self.door.deadline(), self.ready_at].into_iter().flatten();
+        let door = [self.door.deadline(), self.ready_at, self.quiet_at];
+        let door = door.into_iter().flatten();
         door.map(|at| at.saturating_sub(now))
             .chain(frame)
             .fold(NAP, Duration::min)
@@ -350,6 +359,7 @@ impl Running {
         let facts = Facts {
             enrolled: id.is_some_and(|id| self.gallery.contains(&id)),
             enrolling: self.enrollment.is_open(),
+            lockdown: self.door.lockdown(),
         };
         let ruling = policy::rule(decision, facts);
         let latency_ms = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
@@ -369,14 +379,20 @@ impl Running {
     /// Time passed.
     fn tick(&mut self) {
         let now = self.clock.now();
+        // Before time locks the door: a leaf that was opened in time counts as such.
+        self.inputs();
         if self.door.deadline().is_some_and(|until| now >= until) {
             self.step(door::Event::Tick);
         }
         if self.ready_at.is_some_and(|at| now >= at) {
             self.ready_at = None;
-            if self.door == State::Locked && !self.enrollment.is_open() {
-                self.show(Pattern::Ready);
+            if self.door.mode() != Mode::Stopped && !self.enrollment.is_open() {
+                self.show(self.door.mode().pattern());
             }
+        }
+        if self.quiet_at.is_some_and(|at| now >= at) {
+            self.quiet_at = None;
+            self.sound(self.door.sound());
         }
         self.button(now);
         let timed_out = self.enrollment.tick(now);

@@ -180,10 +180,7 @@ fn parse(bytes: &[u8]) -> Option<DeviceKeys> {
 }
 
 fn write(folder: &Path, keys: &DeviceKeys) -> std::io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
+    private_folder(folder)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_LEN));
     for piece in [MAGIC.as_slice(), keys.link.bytes(), keys.sealing.bytes()] {
         bytes.extend_from_slice(piece);
@@ -191,6 +188,17 @@ fn write(folder: &Path, keys: &DeviceKeys) -> std::io::Result<()> {
     let crc = CRC.checksum(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
     replace_private(&folder.join(FILE), &bytes)
+}
+
+/// Makes a folder, if it is not there, that only this user may look into.
+///
+/// # Errors
+/// Whatever the system reports.
+pub fn private_folder(folder: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
 }
 
 /// Writes a file only this user may read, that is either as before or complete, whatever happens in between.

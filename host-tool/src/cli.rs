@@ -55,6 +55,8 @@ pub enum Verb {
     Enroll(cmd::enroll::Args),
     /// Train the classifier on the enrolled people.
     Train(cmd::train::Args),
+    /// Set the gate for an error rate, on the enrolled people, and say what it promises.
+    Calibrate(cmd::calibrate::Args),
     /// Measure recognition on a folder of photos of known people.
     Evaluate(cmd::evaluate::Args),
     /// Print the embedding of a photo's main face.
@@ -71,6 +73,8 @@ pub enum Verb {
     Hosts(cmd::hosts::Args),
     /// Show and forget the doors this host is paired with.
     Doors(cmd::doors::Args),
+    /// Unlock a door, or lock it down.
+    Door(cmd::latch::Args),
     /// Show and replace the keys that sign bundles.
     Keys(cmd::keys::Args),
     /// Write the enrolled people and the classifier to a signed bundle file.
@@ -85,6 +89,8 @@ pub enum Verb {
     People(cmd::people::Args),
     /// Print what happens at a door.
     Events(cmd::events::Args),
+    /// Export, check and print a door's audit record.
+    Audit(cmd::audit::Args),
     /// Start a simulated door, set it up with shipped photos, and see who gets in.
     Demo(cmd::demo::Args),
     /// Measure speed and memory on this machine.

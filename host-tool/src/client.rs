@@ -8,11 +8,14 @@ mod handshake;
 mod push;
 mod wire;
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use facelatch_protocol::{
     BundleProgress, DisplayName, DoorState, Event, GalleryRecord, Host, Person, PersonId,
-    PublicKey, Request, Response, Role, Status, Template, TrustedKeys, UpdateStatus,
+    PublicKey, Refusal, Request, Response, Role, Status, Template, TrustedKeys, UpdateStatus,
     audit::AuditPage,
 };
 
@@ -28,6 +31,10 @@ use crate::connect::{Line, Target};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest wait for a commit: the device checks the bundle and tries its networks first.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(120);
+/// Longest silence while listening to events; the device says "still here" every ten seconds, under seal.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(35);
+/// When to ask again for a seat.
+const SEAT_AGAIN: Duration = Duration::from_millis(200);
 /// How often a request is sent in all when line noise destroys it or its answer.
 const ATTEMPTS: u32 = 5;
 
@@ -40,7 +47,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Reaches a door this host is paired with.
+    /// Reaches a door this host is paired with. One whose seats are all taken, perhaps by somebody who should not be
+    /// there, is tried again until `patience` is over.
     ///
     /// # Errors
     /// [`Error::Unreachable`], or as [`Client::over`].
@@ -49,8 +57,18 @@ impl Client {
         credentials: &Credentials,
         patience: Duration,
     ) -> Result<Client, Error> {
-        let line = Client::reach(target, patience)?;
-        Client::over(line, &target.to_string(), credentials, patience)
+        let deadline = Instant::now() + patience;
+        loop {
+            let line = Client::reach(target, patience)?;
+            let connected = Client::over(line, &target.to_string(), credentials, patience);
+            let is_busy = |error: &Error| error.refusal() == Some(&Refusal::Busy);
+            match connected {
+                Err(error) if is_busy(&error) && Instant::now() + SEAT_AGAIN < deadline => {
+                    thread::sleep(SEAT_AGAIN);
+                }
+                connected => return connected,
+            }
+        }
     }
 
     /// Opens a line to a door, and says nothing yet.
@@ -98,10 +116,7 @@ impl Client {
     /// # Errors
     /// As [`Client::status`].
     pub fn door_state(&mut self) -> Result<DoorState, Error> {
-        match self.ask(&Request::DoorState)? {
-            Response::Door(state) => Ok(state),
-            _ => self.confused(),
-        }
+        self.ask_door(&Request::DoorState)
     }
 
     /// Sets the device's clock; returns its time afterwards and how far it moved, both in milliseconds.
@@ -207,10 +222,14 @@ impl Client {
             if done {
                 return None;
             }
-            let event = match self.wire.answer_after_silence(id) {
-                Ok(Response::Event(event)) => Ok(event),
-                Ok(_) => self.confused(),
-                Err(error) => Err(error),
+            let event = loop {
+                match self.wire.answer(id, LISTEN_PATIENCE) {
+                    Ok(Response::Event(event)) => break Ok(event),
+                    // A sign of life.
+                    Ok(Response::Done) => {}
+                    Ok(_) => break self.confused(),
+                    Err(error) => break Err(error),
+                }
             };
             done = event.is_err();
             Some(event)
@@ -269,6 +288,29 @@ impl Client {
     /// As [`Client::status`].
     pub fn host_revoke(&mut self, host: PublicKey) -> Result<(), Error> {
         self.ask_done(&Request::HostRevoke { host })
+    }
+
+    /// Lets somebody in, for as long as the door lets anybody in.
+    ///
+    /// # Errors
+    /// As [`Client::status`]; refused during a lockdown and while something is broken.
+    pub fn unlock(&mut self) -> Result<DoorState, Error> {
+        self.ask_door(&Request::Unlock)
+    }
+
+    /// Begins or ends a lockdown.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn lockdown(&mut self, on: bool) -> Result<DoorState, Error> {
+        self.ask_door(&Request::Lockdown { on })
+    }
+
+    fn ask_door(&mut self, request: &Request) -> Result<DoorState, Error> {
+        match self.ask(request)? {
+            Response::Door(state) => Ok(state),
+            _ => self.confused(),
+        }
     }
 
     /// Opens the door's pairing window; returns the code to be typed at the other host, and when the window closes, in
@@ -393,6 +435,7 @@ fn is_repeatable(request: &Request) -> bool {
             | Request::PersonRemove { .. }
             | Request::HostRevoke { .. }
             | Request::KeysReplace { .. }
+            | Request::Unlock
             | Request::Goodbye
     )
 }

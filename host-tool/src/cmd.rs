@@ -1,6 +1,8 @@
 //! The verbs, one a file: arguments with their help, what the verb does, and what it reports.
 
+pub mod audit;
 pub mod bench;
+pub mod calibrate;
 pub mod demo;
 pub mod detect;
 pub mod door;
@@ -11,6 +13,7 @@ pub mod evaluate;
 pub mod events;
 pub mod hosts;
 pub mod keys;
+pub mod latch;
 pub mod models;
 pub mod pack;
 pub mod pad;

@@ -366,6 +366,9 @@ impl Decided {
             | EventKind::Update { .. }
             | EventKind::Fault(_)
             | EventKind::Missed { .. }
+            | EventKind::Opened(_)
+            | EventKind::Lockdown { .. }
+            | EventKind::Alarm { .. }
             | EventKind::RolledBack { .. } => None,
         }
     }

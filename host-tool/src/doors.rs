@@ -11,10 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use facelatch_protocol::{Digest, PublicKey, Role};
+use facelatch_protocol::{PublicKey, Role};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, connect::Target, sealed};
+use crate::{Error, audit::Pin, connect::Target, sealed};
 
 const DOOR_TAG: [u8; 4] = *b"dor1";
 const REMEDY: &str = "delete it and pair with the door again";
@@ -34,17 +34,8 @@ pub struct Door {
     pub role: Role,
     /// When paired, milliseconds since 1970.
     pub paired_unix_ms: u64,
-    /// The end of its audit record when last looked at.
-    pub audit: Option<AuditSeen>,
-}
-
-/// How far a door's audit record was seen: it must never be shorter, or another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditSeen {
-    /// Number of the last record seen.
-    pub seq: u64,
-    /// Its hash.
-    pub hash: Digest,
+    /// The last record of its audit record when that was last verified: it must never be gone, or another one.
+    pub audit: Option<Pin>,
 }
 
 impl Door {

@@ -137,7 +137,8 @@ fn models_exit(error: &facelatch_models::Error) -> Exit {
         | facelatch_models::Error::Space { .. }
         | facelatch_models::Error::Setting { .. }
         | facelatch_models::Error::Engine(_)
-        | facelatch_models::Error::Training(_) => Exit::Usage,
+        | facelatch_models::Error::Training(_)
+        | facelatch_models::Error::Calibration(_) => Exit::Usage,
         facelatch_models::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
             Exit::Usage
         }

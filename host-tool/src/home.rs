@@ -4,6 +4,7 @@
 //! HOME/people/ID      one person: name, templates
 //! HOME/none           templates of people nobody enrolled
 //! HOME/classifier     what `train` made, and of which templates
+//! HOME/calibration    what `calibrate` made, and of which templates
 //! HOME/counter        counter of the last bundle packed
 //! HOME/keys/          this host's keys, see `keys`
 //! HOME/doors/         the doors it is paired with, see `doors`
@@ -19,6 +20,7 @@ use std::{
 };
 
 use facelatch_models::{
+    calibrate::Calibration,
     classifier::Classifier,
     embedding::{Embedding, SpaceId},
 };
@@ -34,6 +36,7 @@ pub const DEFAULT_DIR: &str = "facelatch-data";
 const PERSON_TAG: [u8; 4] = *b"per1";
 const NONE_TAG: [u8; 4] = *b"non1";
 const CLASSIFIER_TAG: [u8; 4] = *b"cls1";
+const CALIBRATION_TAG: [u8; 4] = *b"cal1";
 const COUNTER_TAG: [u8; 4] = *b"cnt1";
 
 /// The workspace folder; made when first written to.
@@ -74,6 +77,15 @@ pub struct Trained {
     /// The classifier.
     pub classifier: Classifier,
     /// [`Home::templates_digest`] when it was trained.
+    pub templates_digest: [u8; 32],
+}
+
+/// What `calibrate` made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibrated {
+    /// The calibration.
+    pub calibration: Calibration,
+    /// [`Home::templates_digest`] when it was made.
     pub templates_digest: [u8; 32],
 }
 
@@ -272,6 +284,37 @@ impl Home {
         sealed::write_atomic(
             &self.dir.join("classifier"),
             &sealed::seal(CLASSIFIER_TAG, trained)?,
+        )
+    }
+
+    /// The calibration, if there is one, whatever it was made of.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Storage`].
+    pub fn calibrated(&self) -> Result<Option<Calibrated>, Error> {
+        let path = self.dir.join("calibration");
+        let remedy = "run `facelatch calibrate` again";
+        let calibrated: Option<Calibrated> = sealed::read(&path, CALIBRATION_TAG, remedy)?;
+        match calibrated {
+            Some(Calibrated { calibration, .. }) if calibration.validate().is_err() => {
+                Err(Error::Damaged {
+                    path,
+                    why: "its numbers contradict each other",
+                    remedy,
+                })
+            }
+            calibrated => Ok(calibrated),
+        }
+    }
+
+    /// Keeps a calibration.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn put_calibrated(&self, calibrated: &Calibrated) -> Result<(), Error> {
+        sealed::write_atomic(
+            &self.dir.join("calibration"),
+            &sealed::seal(CALIBRATION_TAG, calibrated)?,
         )
     }
 

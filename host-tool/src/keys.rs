@@ -13,6 +13,7 @@
 
 use std::{
     fmt, fs, io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -179,6 +180,10 @@ impl Keys {
         if let Some(bytes) = sealed::read(&path, HOST_TAG, remedy)? {
             return Ok(HostSecret(bytes));
         }
+        let _alone = self.alone()?;
+        if let Some(bytes) = sealed::read(&path, HOST_TAG, remedy)? {
+            return Ok(HostSecret(bytes));
+        }
         let mut secret = HostSecret([0; 32]);
         getrandom::fill(&mut secret.0)
             .map_err(|error| Error::Bug(format!("the system gives no randomness: {error}")))?;
@@ -191,10 +196,12 @@ impl Keys {
     /// # Errors
     /// As for [`Keys::host`].
     pub fn trusted(&self) -> Result<TrustedKeys, Error> {
-        let serial = sealed::read(&self.dir.join("serial"), SERIAL_TAG, REMEDY)?;
-        if let Some(serial) = serial {
-            let keys = [self.public(Which::First)?, self.public(Which::Second)?];
-            return Ok(TrustedKeys { serial, keys });
+        if let Some(keys) = self.made()? {
+            return Ok(keys);
+        }
+        let _alone = self.alone()?;
+        if let Some(keys) = self.made()? {
+            return Ok(keys);
         }
         let first = self.make(Which::First.file())?;
         let second = self.make(Which::Second.file())?;
@@ -308,6 +315,33 @@ impl Keys {
     }
 
     /// A new pair of minisign's in `file` and `file.pub`.
+    /// The two public keys, if they were made before.
+    fn made(&self) -> Result<Option<TrustedKeys>, Error> {
+        let serial = sealed::read(&self.dir.join("serial"), SERIAL_TAG, REMEDY)?;
+        let Some(serial) = serial else {
+            return Ok(None);
+        };
+        let keys = [self.public(Which::First)?, self.public(Which::Second)?];
+        Ok(Some(TrustedKeys { serial, keys }))
+    }
+
+    /// Held while keys are made, so that two programs that start in a new workspace make the same ones.
+    fn alone(&self) -> Result<fs::File, Error> {
+        sealed::private_dir(&self.dir)?;
+        let path = self.dir.join("lock");
+        let lock = || {
+            let file = fs::File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .mode(0o600)
+                .open(&path)?;
+            file.lock()?;
+            Ok(file)
+        };
+        lock().map_err(Error::storage("lock", &path))
+    }
+
     fn make(&self, file: &str) -> Result<SigningKey, Error> {
         let failed = |error| Error::Bug(format!("cannot make a signing key: {error}"));
         let pair = minisign::KeyPair::generate_unencrypted_keypair().map_err(failed)?;
@@ -370,6 +404,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let keys = Keys::new(folder.path().join("home/keys"));
         (folder, keys)
+    }
+
+    #[test]
+    fn programs_that_start_together_make_the_same_keys() {
+        let (_folder, keys) = keys();
+        let start = std::sync::Barrier::new(8);
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let make = || {
+                start.wait();
+                (keys.host().unwrap(), keys.trusted().unwrap())
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        let kept = (keys.host().unwrap(), keys.trusted().unwrap());
+        assert!(made.iter().all(|keys| *keys == kept), "{made:?}");
     }
 
     #[test]

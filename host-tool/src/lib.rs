@@ -12,6 +12,7 @@
 pub mod cli;
 pub mod cmd;
 
+pub mod calibrate;
 pub mod dataset;
 pub mod demo;
 pub mod demo_data;
@@ -25,6 +26,7 @@ pub mod predict;
 pub mod self_test;
 pub mod train;
 
+pub mod audit;
 pub mod client;
 pub mod connect;
 pub mod doors;

@@ -38,6 +38,7 @@ fn run(global: &Global, verb: &Verb) -> anyhow::Result<Exit> {
     match verb {
         Verb::Enroll(args) => cmd::enroll::run(global, args),
         Verb::Train(args) => cmd::train::run(global, args),
+        Verb::Calibrate(args) => cmd::calibrate::run(global, args),
         Verb::Evaluate(args) => cmd::evaluate::run(global, args),
         Verb::Embed(args) => cmd::embed::run(global, args),
         Verb::Detect(args) => cmd::detect::run(global, args),
@@ -46,6 +47,7 @@ fn run(global: &Global, verb: &Verb) -> anyhow::Result<Exit> {
         Verb::Pair(args) => cmd::pair::run(global, args),
         Verb::Hosts(args) => cmd::hosts::run(global, args),
         Verb::Doors(args) => cmd::doors::run(global, args),
+        Verb::Door(args) => cmd::latch::run(global, args),
         Verb::Keys(args) => cmd::keys::run(global, args),
         Verb::Pack(args) => cmd::pack::run(global, args),
         Verb::Push(args) => cmd::push::run(global, args),
@@ -53,6 +55,7 @@ fn run(global: &Global, verb: &Verb) -> anyhow::Result<Exit> {
         Verb::Status(args) => cmd::status::run(global, args),
         Verb::People(args) => cmd::people::run(global, args),
         Verb::Events(args) => cmd::events::run(global, args),
+        Verb::Audit(args) => cmd::audit::run(global, args),
         Verb::Demo(args) => cmd::demo::run(global, args),
         Verb::Bench(args) => cmd::bench::run(global, args),
         Verb::Models(args) => cmd::models::run(global, args),

@@ -9,6 +9,7 @@
 //! Called by `cmd/pack.rs`, `cmd/push.rs` and the demo.
 
 use facelatch_models::{
+    calibrate::Calibration,
     classifier::Classifier,
     embedding::SpaceId,
     zoo::{MANIFEST, Zoo},
@@ -38,6 +39,8 @@ pub struct Contents<'a> {
     pub networks: Option<&'a Zoo>,
     /// The classifier.
     pub classifier: Option<&'a Classifier>,
+    /// The calibration of the gate.
+    pub calibration: Option<&'a Calibration>,
     /// The people with their templates.
     pub people: Option<&'a [Person]>,
     /// Who may pass when, as TOML.
@@ -79,6 +82,12 @@ pub fn gather(contents: &Contents<'_>) -> Result<Unsigned, Error> {
         let classifier = postcard::to_allocvec(classifier)
             .map_err(|error| Error::Bug(format!("cannot encode the classifier: {error}")))?;
         unsigned.add(PartKind::Classifier, "classifier", classifier)?;
+    }
+    if let Some(calibration) = contents.calibration {
+        contents.space.expect(&calibration.space)?;
+        let calibration = postcard::to_allocvec(calibration)
+            .map_err(|error| Error::Bug(format!("cannot encode the calibration: {error}")))?;
+        unsigned.add(PartKind::Calibration, "calibration", calibration)?;
     }
     if let Some(people) = contents.people {
         let gallery = gallery(contents.space, people)?;
@@ -298,6 +307,7 @@ mod tests {
             space: &space("test-2"),
             networks: None,
             classifier: Some(&classifier(classifier_space)),
+            calibration: None,
             people: Some(&[ada(template_space, values)]),
             policy: Some(b"[always]"),
             self_test: None,
@@ -411,6 +421,7 @@ mod tests {
             space: &space("test-2"),
             networks: None,
             classifier: None,
+            calibration: None,
             people: None,
             policy: None,
             self_test: None,

@@ -42,6 +42,11 @@ impl Progress {
         self.0.inc(n);
     }
 
+    /// There are so many steps in all.
+    pub fn set_total(&self, n: u64) {
+        self.0.set_length(n);
+    }
+
     /// So many steps are done in all.
     pub fn set(&self, n: u64) {
         self.0.set_position(n);

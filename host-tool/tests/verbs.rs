@@ -190,6 +190,21 @@ fn wrong_calls_say_what_would_be_right() {
                 says: "--open-set",
             },
             Case {
+                args: &["calibrate"],
+                code: 2,
+                says: "facelatch enroll",
+            },
+            Case {
+                args: &["calibrate", "--people", "3"],
+                code: 2,
+                says: "DIR",
+            },
+            Case {
+                args: &["calibrate", "photos", "--people", "300"],
+                code: 2,
+                says: "cannot enroll 300 people",
+            },
+            Case {
                 args: &["models", "inspect", "letter.onnx"],
                 code: 2,
                 says: "letter.onnx",
@@ -253,8 +268,26 @@ fn wrong_calls_say_what_would_be_right() {
 fn help_of_every_verb_has_an_example() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let verbs = [
-        "enroll", "train", "evaluate", "embed", "detect", "predict", "pair", "hosts", "doors",
-        "keys", "pack", "push", "pull", "status", "people", "events", "demo", "bench", "models",
+        "enroll",
+        "train",
+        "calibrate",
+        "evaluate",
+        "embed",
+        "detect",
+        "predict",
+        "pair",
+        "hosts",
+        "doors",
+        "keys",
+        "pack",
+        "push",
+        "pull",
+        "status",
+        "people",
+        "events",
+        "demo",
+        "bench",
+        "models",
     ];
     for verb in verbs {
         let ended = facelatch(folder.path(), &[verb, "--help"]);
@@ -358,6 +391,106 @@ fn enroll_train_predict_pack_and_a_damaged_workspace() {
     fs::remove_file(&file).expect("it was there");
     assert_eq!(facelatch(at, &["enroll", photos]).code, Some(0));
     assert_eq!(facelatch(at, &["train"]).code, Some(0));
+}
+
+/// The gate follows from the people enrolled, goes into bundles, and is made anew when they change.
+#[test]
+fn calibrate_on_the_shipped_photos_and_on_a_folder() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = folder.path();
+    let put = |from: &str, to: &str| {
+        let to = at.join("photos").join(to);
+        fs::create_dir_all(to.parent().expect("a folder")).expect("a new folder");
+        fs::copy(data(from), to).expect("a shipped photo");
+    };
+    put("enroll/barack_obama/obama.jpg", "obama/1.jpg");
+    put("visitors/obama2.jpg", "obama/2.jpg");
+    put("enroll/eileen_collins/astronaut.png", "collins/1.png");
+    put("visitors/biden.jpg", "none/1.jpg");
+    assert_eq!(facelatch(at, &["enroll", "photos"]).code, Some(0));
+    assert_eq!(facelatch(at, &["train"]).code, Some(0));
+    let plain = json(&facelatch(at, &["pack", "--json"]));
+    assert_eq!(plain["calibration"], false);
+
+    let calibrated = facelatch(at, &["calibrate", "--target-fpir", "0.001", "--json"]);
+    assert_eq!(calibrated.code, Some(0), "{}", calibrated.err);
+    let report = json(&calibrated);
+    assert_eq!(
+        (
+            &report["people"],
+            &report["templates"],
+            &report["strangers"]
+        ),
+        (&2.into(), &3.into(), &1.into())
+    );
+    let upper = report["predicted"]["interval_95"][1].as_f64();
+    assert!(upper.is_some_and(|upper| upper <= 0.001), "{report}");
+    assert_eq!(report["fnir"]["trials"], 2, "of the one with two photos");
+    let strict = facelatch(at, &["calibrate", "--target-fpir", "0.00001"]);
+    assert!(strict.out.contains("target 0.001 %"), "{}", strict.out);
+    assert_eq!(
+        facelatch(at, &["calibrate", "--target-fpir", "0.9"]).code,
+        Some(2)
+    );
+
+    let packed = json(&facelatch(at, &["pack", "--json"]));
+    assert_eq!(packed["calibration"], true);
+    let known = data("visitors/obama3.jpg");
+    let known = known.to_str().expect("a path in UTF-8");
+    let found = json(&facelatch(at, &["predict", known, "--json"]));
+    assert_eq!(found["faces"][0]["person"], "obama", "{found}");
+    assert_eq!(
+        facelatch(at, &["people", "remove", "collins"]).code,
+        Some(0)
+    );
+    let trained = json(&facelatch(at, &["train", "--json"]));
+    assert_eq!(trained["calibration_renewed"], true);
+    let file = at.join("home/calibration");
+    let mut bytes = fs::read(&file).expect("a calibration");
+    bytes[20] ^= 1;
+    fs::write(&file, &bytes).expect("a small file");
+    check(
+        at,
+        &[Case {
+            args: &["pack"],
+            code: 4,
+            says: "facelatch calibrate",
+        }],
+    );
+
+    let measure = [
+        "calibrate",
+        "photos",
+        "--people",
+        "1",
+        "--photos",
+        "1",
+        "--splits",
+        "3",
+        "--json",
+    ];
+    fs::write(
+        at.join("groups.csv"),
+        "person,group\nobama,men\ncollins,women\n",
+    )
+    .expect("a small file");
+    let measured = facelatch(
+        at,
+        &[measure.as_slice(), &["--groups", "groups.csv"]].concat(),
+    );
+    let report = json(&measured);
+    assert_eq!(
+        report["splits"].as_array().map(Vec::len),
+        Some(3),
+        "{report}"
+    );
+    assert_eq!(
+        (&report["contained"], &report["within_target"]),
+        (&3.into(), &3.into())
+    );
+    // Collins and the stranger, three times.
+    assert_eq!(report["measured"]["trials"], 6);
+    assert_eq!(report["fnir_by_group"]["men"]["trials"], 3);
 }
 
 /// One bad photo never loses the others, and a second evaluation gives the same bytes from the cache alone.

@@ -56,6 +56,9 @@ pub enum Error {
     /// The operator's: training data that cannot be trained on.
     #[error("cannot train: {0}")]
     Training(String),
+    /// The operator's: a calibration that is none, or cannot be made.
+    #[error("no calibration: {0}")]
+    Calibration(String),
     /// A bug here or in the network runtime.
     #[error("inference failed in {name}: {why}")]
     Inference {

@@ -10,6 +10,7 @@
 pub mod align;
 #[cfg(feature = "build")]
 pub mod build;
+pub mod calibrate;
 pub mod classifier;
 pub mod compile;
 pub mod embedding;

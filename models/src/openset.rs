@@ -1,7 +1,7 @@
 //! Who is this, if anyone: nearest templates + classifier -> judgement. Pure, shared by device, `evaluate` and `predict`.
 //!
 //! A stranger is never "the nearest person". Known = the classifier names P, AND P's nearest template is within
-//! `max_distance`, AND the second-nearest person is at least `min_margin` further away.
+//! `max_distance` and the person's own limit (see `calibrate`), AND the second-nearest person is at least `min_margin` further away.
 
 use std::collections::BTreeMap;
 
@@ -37,6 +37,8 @@ struct Enrolled {
     id: String,
     /// Number of templates, at least 1.
     templates: usize,
+    /// Largest distance at which this person is recognised, whatever the gate allows.
+    max_distance: f32,
 }
 
 /// Why a face was not recognised.
@@ -131,6 +133,7 @@ impl Roster {
         let people = by_person.iter().map(|(&id, templates)| Enrolled {
             id: id.to_owned(),
             templates: templates.len(),
+            max_distance: f32::INFINITY,
         });
         Ok(Roster {
             people: people.collect(),
@@ -144,6 +147,13 @@ impl Roster {
     #[must_use]
     pub fn space(&self) -> &SpaceId {
         &self.space
+    }
+
+    /// Recognises this person only at so small a distance; the gate's holds too. Nothing if there is no such person.
+    pub fn limit(&mut self, person: &str, max_distance: f32) {
+        if let Ok(i) = self.people.binary_search_by(|p| p.id.as_str().cmp(person)) {
+            self.people[i].max_distance = max_distance;
+        }
     }
 
     /// Number of people.
@@ -162,7 +172,7 @@ impl Roster {
         classifier: Option<&Classifier>,
         gate: &Gate,
     ) -> Result<Judgement, Error> {
-        let [nearest, second] = self.nearest_two(probe)?;
+        let ([nearest, second], own_limit) = self.nearest_two(probe)?;
         let probabilities = match classifier {
             Some(classifier) => {
                 self.space.expect(&classifier.space)?;
@@ -182,7 +192,7 @@ impl Roster {
             .as_ref()
             .map(|(classifier, p)| Opinion::about(&nearest.person, classifier, p));
         Ok(Judgement {
-            outcome: decide(&nearest, second.as_ref(), opinion.as_ref(), gate)
+            outcome: decide(&nearest, own_limit, second.as_ref(), opinion.as_ref(), gate)
                 .map(|()| nearest.person.clone()),
             probability: opinion.map(|o| o.probability),
             nearest: Some(nearest),
@@ -190,11 +200,11 @@ impl Roster {
         })
     }
 
-    /// The two nearest people by their nearest templates; exact, every template is compared.
-    fn nearest_two(&self, probe: &Embedding) -> Result<[Option<Candidate>; 2], Error> {
+    /// The two nearest people by their nearest templates, and the nearest's own limit; exact, every template is compared.
+    fn nearest_two(&self, probe: &Embedding) -> Result<([Option<Candidate>; 2], f32), Error> {
         self.space.expect(probe.space())?;
         if self.people.is_empty() {
-            return Ok([None, None]);
+            return Ok(([None, None], 0.0));
         }
         check_dimension(&self.space, self.dimension, probe.values().len())?;
         let mut rows = self.templates.chunks_exact(self.dimension);
@@ -212,12 +222,14 @@ impl Roster {
                 best[1] = Some((i, similarity));
             }
         }
-        Ok(best.map(|found| {
+        let own_limit = best[0].map_or(0.0, |(i, _)| self.people[i].max_distance);
+        let candidates = best.map(|found| {
             found.map(|(i, similarity)| Candidate {
                 person: self.people[i].id.clone(),
                 distance: 1.0 - similarity,
             })
-        }))
+        });
+        Ok((candidates, own_limit))
     }
 }
 
@@ -244,12 +256,13 @@ impl Opinion {
 
 fn decide(
     nearest: &Candidate,
+    own_limit: f32,
     second: Option<&Candidate>,
     opinion: Option<&Opinion>,
     gate: &Gate,
 ) -> Result<(), Reject> {
     // Written so that a NaN in gate or distance refuses.
-    let near = nearest.distance <= gate.max_distance;
+    let near = nearest.distance <= gate.max_distance && nearest.distance <= own_limit;
     let clear = second.is_none_or(|s| s.distance - nearest.distance >= gate.min_margin);
     let confirmed = opinion.is_none_or(|o| o.named && o.probability >= gate.min_probability);
     match (near, clear, confirmed) {
@@ -377,6 +390,28 @@ mod tests {
                 .unwrap();
             assert!(judged.outcome.is_err(), "{gate:?}");
         }
+    }
+
+    #[test]
+    fn a_person_can_have_a_nearer_limit_of_their_own() {
+        let gate = Gate {
+            max_distance: 0.5,
+            ..Gate::default()
+        };
+        let mut gallery = roster(&[("ann", 0.0), ("bob", 90.0), ("cid", 180.0)]);
+        gallery.limit("bob", 0.1);
+        gallery.limit("cid", f32::NAN);
+        gallery.limit("eve", 0.0);
+        let named = |degrees| gallery.judge(&at(degrees), None, &gate).unwrap().outcome;
+        // 35 degrees are a distance of 0.18, 20 of 0.06.
+        assert_eq!(named(-35.0), Ok("ann".to_owned()));
+        assert_eq!(named(125.0), Err(Reject::TooDistant));
+        assert_eq!(named(110.0), Ok("bob".to_owned()));
+        assert_eq!(
+            named(180.0),
+            Err(Reject::TooDistant),
+            "no number is no limit kept"
+        );
     }
 
     #[test]

@@ -27,7 +27,7 @@ use facelatch_protocol::{
 
 use self::{
     far_end::{HELLO, connect},
-    stage::Stage,
+    stage::{End, Stage},
 };
 
 /// Rounds of each kind.
@@ -46,12 +46,13 @@ fn main() {
         return;
     }
     let stage = Stage::start();
+    let mut watch = Watch::start(&stage);
     let mut rounds = vec![];
-    measure(&stage);
+    watch.measure();
     for _ in 0..ROUNDS {
-        let calm = measure(&stage);
+        let calm = watch.measure();
         let attack = Attack::start(&stage);
-        let attacked = measure(&stage);
+        let attacked = watch.measure();
         let sent = attack.stop();
         println!(
             "calm {:.1} frames/s, {:.2} ms; under {sent} hostile acts {:.1} frames/s, {:.2} ms",
@@ -75,25 +76,47 @@ fn main() {
     );
 }
 
-/// Watches until some decisions were made.
-fn measure(stage: &Stage) -> Measured {
-    let mut listener = stage.operator();
-    listener.send(Request::EventsSubscribe { from_seq: 0 });
-    let before = stage.status();
-    let began = Instant::now();
-    let mut latencies = vec![];
-    while latencies.len() < DECISIONS {
-        if let Response::Event(event) = listener.reply().body
-            && let EventKind::Decision { latency_ms, .. } = event.kind
-        {
-            latencies.push(f64::from(latency_ms));
+/// Two sessions that stand before anybody attacks.
+struct Watch {
+    status: End,
+    events: End,
+}
+
+impl Watch {
+    fn start(stage: &Stage) -> Watch {
+        let mut events = stage.operator();
+        events.send(Request::EventsSubscribe { from_seq: 0 });
+        Watch {
+            status: stage.operator(),
+            events,
         }
     }
-    let seconds = began.elapsed().as_secs_f64();
-    let frames = stage.status().frames - before.frames;
-    Measured {
-        frames_a_second: frames as f64 / seconds,
-        latency_ms: latencies.iter().sum::<f64>() / latencies.len() as f64,
+
+    /// Watches until some decisions were made.
+    fn measure(&mut self) -> Measured {
+        let before = self.frames();
+        let began = Instant::now();
+        let mut latencies = vec![];
+        while latencies.len() < DECISIONS {
+            if let Response::Event(event) = self.events.reply().body
+                && let EventKind::Decision { latency_ms, .. } = event.kind
+            {
+                latencies.push(f64::from(latency_ms));
+            }
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        let frames = self.frames() - before;
+        Measured {
+            frames_a_second: frames as f64 / seconds,
+            latency_ms: latencies.iter().sum::<f64>() / latencies.len() as f64,
+        }
+    }
+
+    fn frames(&mut self) -> u64 {
+        match self.status.ask(Request::Status) {
+            Response::Status(status) => status.frames,
+            other => panic!("{other:?}"),
+        }
     }
 }
 

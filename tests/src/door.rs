@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
 
-use facelatch_host::client::{Client, Credentials};
+use facelatch_host::client::{Client, Credentials, Pushed, Trial};
 use facelatch_host::cmd::pair;
 use facelatch_host::connect::Target;
 use facelatch_host::home::Home;
@@ -50,6 +50,13 @@ impl Door {
     /// # Panics
     /// If it ends or stays silent instead.
     pub fn start(command: &mut Command) -> Door {
+        let mut args = command.get_args().skip_while(|arg| *arg != "--data");
+        let data = args.nth(1).map(PathBuf::from);
+        let data = data.expect("a door has a data folder");
+        if !data.join("keys").exists() {
+            // A door with a new data folder is another door.
+            let _ = fs::remove_file(paired_file(&data));
+        }
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -58,8 +65,6 @@ impl Door {
             .unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let lines = lines_of(child.stderr.take().expect("stderr is piped"));
         let said = lines_of(child.stdout.take().expect("stdout is piped"));
-        let mut args = command.get_args().skip_while(|arg| *arg != "--data");
-        let data = args.nth(1).map(PathBuf::from);
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut door = Door {
             child,
@@ -67,7 +72,7 @@ impl Door {
             heard: Vec::new(),
             said,
             address: nowhere,
-            data: data.expect("a door has a data folder"),
+            data,
             credentials: OnceCell::new(),
         };
         let line = door.wait_for("listening on ");
@@ -138,12 +143,24 @@ impl Door {
         self.credentials.get_or_init(|| {
             let home = Home::new(&enrolled().home());
             let secret = home.keys().host().expect("a workspace");
-            let known = fs::read_to_string(self.paired_file()).ok();
+            let known = fs::read_to_string(paired_file(&self.data)).ok();
             let door = known.as_deref().and_then(PublicKey::parse);
             let door = door.unwrap_or_else(|| self.pair(&home, Role::Admin));
-            fs::write(self.paired_file(), door.to_string()).expect("a small file");
+            fs::write(paired_file(&self.data), door.to_string()).expect("a small file");
             Credentials { secret, door }
         })
+    }
+
+    /// Pushes a bundle and waits until it has proved itself, which takes frames to judge: see [`crate::watch`].
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn push_proven(&self, bundle: &Path) -> Pushed {
+        let mut client = self.client();
+        let pushed = client.push(bundle, |_, _| {}).expect("a good bundle");
+        let trial = client.await_trial(pushed.id, PATIENCE, |_| {});
+        assert_eq!(trial.expect("the door answers"), Trial::Confirmed);
+        pushed
     }
 
     /// Pairs a workspace with the code the door shows; the door's key.
@@ -173,11 +190,6 @@ impl Door {
                 return PairingCode::parse(code.trim()).expect("a code");
             }
         }
-    }
-
-    /// Beside the data folder: which door it is.
-    fn paired_file(&self) -> PathBuf {
-        self.data.with_extension("paired")
     }
 
     /// Ends it as a power cut would.
@@ -225,8 +237,13 @@ impl Door {
     }
 }
 
+/// Beside the data folder: which door it is.
+fn paired_file(data: &Path) -> PathBuf {
+    data.with_extension("paired")
+}
+
 /// The lines of a stream, as they come.
-fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
+pub(crate) fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = channel();
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {

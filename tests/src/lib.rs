@@ -8,6 +8,8 @@ pub mod door;
 pub mod line;
 pub mod people;
 pub mod programs;
+pub mod watch;
+pub mod workspace;
 
 /// How long anything may take before a test gives up: far above what a slow machine needs.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(180);

@@ -1,7 +1,7 @@
-//! Lines between host and door that can be cut after any number of bytes, and a serial line made of pseudo-terminals.
+//! Lines between host and door that can be cut anywhere, and a serial line made of pseudo-terminals.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::thread;
@@ -34,6 +34,66 @@ pub fn cut_after(door: SocketAddr, bytes: u64, then: impl FnOnce() + Send + 'sta
         if passed == bytes {
             then();
         }
+        // Either may be gone already.
+        let _ = host.shutdown(Shutdown::Both);
+        let _ = device.shutdown(Shutdown::Both);
+        back.join().expect("copying does not panic");
+    });
+    address
+}
+
+/// How much of a frame passes before a line is cut. What is sealed differs in length each time, so a place in it is named
+/// by frame, and not by byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passes {
+    /// Nothing of it.
+    Nothing,
+    /// Its first half.
+    Half,
+    /// All but the zero that ends it.
+    Almost,
+}
+
+/// A TCP line to `door` that passes `frames` whole frames of the first host that connects, and so much of the next one; then
+/// it cuts both ends. `then` is told how many frames began: with fewer than that, the line lasts as long as both ends.
+///
+/// # Panics
+/// If the system gives no port.
+pub fn cut_in_frame(
+    door: SocketAddr,
+    frames: usize,
+    passes: Passes,
+    then: impl FnOnce(usize) + Send + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
+    let address = listener
+        .local_addr()
+        .expect("a bound socket has an address");
+    thread::spawn(move || {
+        let (host, _) = listener.accept().expect("the host connects");
+        let mut device = TcpStream::connect(door).expect("the door listens");
+        let (mut host_out, mut device_in) = (clone(&host), clone(&device));
+        let back = thread::spawn(move || {
+            // Ends when either end is closed, by the peer or by the cut.
+            let _ = std::io::copy(&mut device_in, &mut host_out);
+        });
+        let mut host_in = BufReader::new(&host);
+        let (mut frame, mut begun) = (Vec::new(), 0);
+        while host_in.read_until(0, &mut frame).is_ok_and(|len| len > 0) {
+            begun += 1;
+            if begun > frames {
+                frame.truncate(match passes {
+                    Passes::Nothing => 0,
+                    Passes::Half => frame.len() / 2,
+                    Passes::Almost => frame.len() - 1,
+                });
+            }
+            if device.write_all(&frame).is_err() || begun > frames {
+                break;
+            }
+            frame.clear();
+        }
+        then(begun);
         // Either may be gone already.
         let _ = host.shutdown(Shutdown::Both);
         let _ = device.shutdown(Shutdown::Both);

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use facelatch_host::home::Home;
 use tempfile::TempDir;
 
 use crate::programs::{data, facelatch, run};
@@ -39,6 +40,9 @@ pub fn enrolled() -> &'static People {
         let people = People {
             folder: tempfile::tempdir().expect("a temporary folder"),
         };
+        // Before the tests, which run side by side, could each make one.
+        let keys = Home::new(&people.home()).keys();
+        keys.host().expect("a new workspace");
         let photos = data("demo/enroll");
         must(&people.home(), &[Path::new("enroll"), &photos]);
         must(&people.home(), &[Path::new("train")]);

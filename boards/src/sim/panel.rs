@@ -1,10 +1,14 @@
-//! Indicator, button and door contact without wires: patterns are remembered, presses and the door come from [`Panel`].
+//! Indicator, buzzer, button and contacts without wires: what is shown and heard is remembered, what is pressed and opened
+//! comes from [`Panel`].
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::{BoardFile, Button, Clock, DoorSensor, Error, Indicator, Pattern, Press};
+use crate::{
+    BoardFile, Button, Buzzer, Clock, Contact, DoorSensor, Error, Indicator, Pattern, Press, Sound,
+    open,
+};
 
 /// A pattern and when it was first shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,17 +19,37 @@ pub struct Shown {
     pub pattern: Pattern,
 }
 
-type Ends = (
-    Option<Box<dyn Indicator>>,
-    Option<Box<dyn Button>>,
-    Option<Box<dyn DoorSensor>>,
-);
+/// The contacts of a simulated panel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The request to exit.
+    Exit,
+    /// The contact of the case.
+    Tamper,
+    /// The fire panel's.
+    Fire,
+}
 
 #[derive(Debug, Default)]
 struct State {
     shown: Vec<Shown>,
+    heard: Vec<Sound>,
     presses: VecDeque<Press>,
     door_is_open: bool,
+    door_sensor_fails: bool,
+    exit: VecDeque<bool>,
+    tamper: VecDeque<bool>,
+    fire: VecDeque<bool>,
+}
+
+impl State {
+    fn changes(&mut self, input: Input) -> &mut VecDeque<bool> {
+        match input {
+            Input::Exit => &mut self.exit,
+            Input::Tamper => &mut self.tamper,
+            Input::Fire => &mut self.fire,
+        }
+    }
 }
 
 /// The other end of the simulated panel. Clones are the same panel.
@@ -40,6 +64,11 @@ impl Panel {
         self.lock().shown.clone()
     }
 
+    /// Every change of the buzzer so far.
+    pub fn heard(&self) -> Vec<Sound> {
+        self.lock().heard.clone()
+    }
+
     /// Presses and releases the button.
     pub fn press(&self, held: Duration) {
         self.lock().presses.push_back(Press { held });
@@ -50,18 +79,43 @@ impl Panel {
         self.lock().door_is_open = open;
     }
 
+    /// Breaks the door contact, or mends it.
+    pub fn break_door_sensor(&self, broken: bool) {
+        self.lock().door_sensor_fails = broken;
+    }
+
+    /// Presses and releases the request to exit.
+    pub fn request_exit(&self) {
+        self.turn(Input::Exit, true);
+        self.turn(Input::Exit, false);
+    }
+
+    /// Turns a contact on or off.
+    pub fn turn(&self, input: Input, on: bool) {
+        self.lock().changes(input).push_back(on);
+    }
+
     /// The daemon's ends, for the parts the board file names.
-    pub(crate) fn ends(&self, file: &BoardFile, clock: &Arc<dyn Clock>) -> Ends {
+    pub(crate) fn ends(&self, file: &BoardFile, clock: &Arc<dyn Clock>) -> open::Panel {
         let indicator = SimIndicator {
             panel: self.clone(),
             clock: clock.clone(),
         };
-        (
-            file.indicator.map(|_| Box::new(indicator) as _),
-            file.button.map(|_| Box::new(SimButton(self.clone())) as _),
-            file.door_sensor
+        let contact = |input| {
+            let panel = self.clone();
+            Box::new(SimContact { panel, input }) as Box<dyn Contact>
+        };
+        open::Panel {
+            indicator: file.indicator.map(|_| Box::new(indicator) as _),
+            buzzer: file.buzzer.map(|_| Box::new(SimBuzzer(self.clone())) as _),
+            button: file.button.map(|_| Box::new(SimButton(self.clone())) as _),
+            door_sensor: file
+                .door_sensor
                 .map(|_| Box::new(SimDoorSensor(self.clone())) as _),
-        )
+            request_to_exit: file.request_to_exit.map(|_| contact(Input::Exit)),
+            tamper: file.tamper.map(|_| contact(Input::Tamper)),
+            fire: file.fire.map(|_| contact(Input::Fire)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -90,6 +144,29 @@ impl Indicator for SimIndicator {
     }
 }
 
+struct SimBuzzer(Panel);
+
+impl Buzzer for SimBuzzer {
+    fn sound(&mut self, sound: Sound) -> Result<(), Error> {
+        let heard = &mut self.0.lock().heard;
+        if *heard.last().unwrap_or(&Sound::Silent) != sound {
+            heard.push(sound);
+        }
+        Ok(())
+    }
+}
+
+struct SimContact {
+    panel: Panel,
+    input: Input,
+}
+
+impl Contact for SimContact {
+    fn change(&mut self) -> Result<Option<bool>, Error> {
+        Ok(self.panel.lock().changes(self.input).pop_front())
+    }
+}
+
 struct SimButton(Panel);
 
 impl Button for SimButton {
@@ -102,7 +179,15 @@ struct SimDoorSensor(Panel);
 
 impl DoorSensor for SimDoorSensor {
     fn is_open(&mut self) -> Result<bool, Error> {
-        Ok(self.0.lock().door_is_open)
+        let state = self.0.lock();
+        match state.door_sensor_fails {
+            true => Err(Error::PanelFailed {
+                what: "door sensor",
+                line: 0,
+                problem: "injected fault".to_string(),
+            }),
+            false => Ok(state.door_is_open),
+        }
     }
 }
 
@@ -152,5 +237,22 @@ mod tests {
         assert!(!sensor.is_open().expect("no wires"));
         panel.move_door(true);
         assert!(sensor.is_open().expect("no wires"));
+        panel.break_door_sensor(true);
+        assert!(sensor.is_open().is_err());
+
+        let mut exit = SimContact {
+            panel: panel.clone(),
+            input: Input::Exit,
+        };
+        panel.request_exit();
+        panel.turn(Input::Fire, true);
+        let changes: Vec<Option<bool>> = (0..3).map(|_| exit.change().expect("no wires")).collect();
+        assert_eq!(changes, [Some(true), Some(false), None]);
+
+        let mut buzzer = SimBuzzer(panel.clone());
+        for sound in [Sound::Silent, Sound::Alarm, Sound::Alarm, Sound::Silent] {
+            buzzer.sound(sound).expect("no wires");
+        }
+        assert_eq!(panel.heard(), [Sound::Alarm, Sound::Silent]);
     }
 }

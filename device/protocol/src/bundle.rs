@@ -82,6 +82,8 @@ pub enum PartKind {
     Policy,
     /// Face crops with the embeddings the networks must give for them, see [`take_vector`]. At most one.
     SelfTest,
+    /// How the gate's distances follow from a target error rate and the people enrolled, as postcard. At most one.
+    Calibration,
 }
 
 impl PartKind {
@@ -90,7 +92,11 @@ impl PartKind {
     pub const fn is_personal(self) -> bool {
         match self {
             PartKind::Gallery | PartKind::Classifier => true,
-            PartKind::Networks | PartKind::Policy | PartKind::SelfTest => false,
+            // A calibration names nobody and holds no template: its numbers are those of a population, and of templates
+            // it knows by a digest, which says nothing without the template.
+            PartKind::Networks | PartKind::Policy | PartKind::SelfTest | PartKind::Calibration => {
+                false
+            }
         }
     }
 }

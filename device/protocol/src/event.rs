@@ -6,7 +6,10 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{Digest, PersonId, Text};
+use crate::{
+    keys::PublicKey,
+    names::{Digest, DisplayName, PersonId, Text},
+};
 
 /// One thing that happened at the door.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,6 +65,82 @@ pub enum EventKind {
         /// What failed, in words.
         text: Text<96>,
     },
+    /// Something other than a face is about to open the door; the state that follows says until when.
+    Opened(Opener),
+    /// A host began or ended a lockdown.
+    Lockdown {
+        /// Whether it began.
+        on: bool,
+        /// The host's key.
+        host: PublicKey,
+        /// The host's name, as it said when it paired.
+        name: DisplayName,
+    },
+    /// An alarm began or ended.
+    Alarm {
+        /// Which.
+        alarm: Alarm,
+        /// Whether it began.
+        on: bool,
+    },
+}
+
+/// What opens a door without a face. Wire order is frozen: add at the end only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Opener {
+    /// A request to exit, from inside.
+    Exit,
+    /// A paired host.
+    Host {
+        /// Its key.
+        host: PublicKey,
+        /// Its name, as it said when it paired.
+        name: DisplayName,
+    },
+    /// The schedule.
+    Schedule,
+}
+
+impl fmt::Display for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Opener::Exit => f.write_str("a request to exit"),
+            Opener::Host { name, .. } => write!(f, "host {name}"),
+            Opener::Schedule => f.write_str("the schedule"),
+        }
+    }
+}
+
+/// What a door raises an alarm for. Wire order is frozen: add at the end only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Alarm {
+    /// The door was opened while it was locked.
+    ForcedOpen,
+    /// The door stays open.
+    HeldOpen,
+    /// The case was opened.
+    Tamper,
+    /// The fire input.
+    Fire,
+}
+
+impl Alarm {
+    /// The alarm as one word of JSON and log files; stable.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Alarm::ForcedOpen => "forced-open",
+            Alarm::HeldOpen => "held-open",
+            Alarm::Tamper => "tamper",
+            Alarm::Fire => "fire",
+        }
+    }
+}
+
+impl fmt::Display for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// Why a bundle did not prove itself. Wire order is frozen: add at the end only.
@@ -133,11 +212,13 @@ pub enum Reason {
     EmptyGallery,
     /// Something failed.
     Fault,
+    /// There is a lockdown.
+    LockedDown,
 }
 
 impl Reason {
     /// All reasons, in wire order.
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 18] = [
         Reason::Granted,
         Reason::Unknown,
         Reason::Ambiguous,
@@ -155,6 +236,7 @@ impl Reason {
         Reason::LockedOut,
         Reason::EmptyGallery,
         Reason::Fault,
+        Reason::LockedDown,
     ];
 
     /// The reason as one word of JSON and log files; stable.
@@ -178,6 +260,7 @@ impl Reason {
             Reason::LockedOut => "locked-out",
             Reason::EmptyGallery => "empty-gallery",
             Reason::Fault => "fault",
+            Reason::LockedDown => "locked-down",
         }
     }
 }
@@ -204,9 +287,36 @@ pub enum DoorState {
     Fault,
     /// The daemon is stopping: the relay rests in its safe state.
     Stopped,
+    /// Unlocked by the schedule.
+    OpenBySchedule,
+    /// Locked, and open for too long.
+    HeldOpen,
+    /// Locked, and opened all the same.
+    ForcedOpen,
+    /// Nobody gets in until an admin's host ends it.
+    LockedDown,
+    /// The fire input opened it.
+    Fire,
 }
 
 impl DoorState {
+    /// When it locks again, in wall time; `None` in a state that no time ends.
+    #[must_use]
+    pub const fn until_unix_ms(self) -> Option<u64> {
+        match self {
+            DoorState::Unlocked { until_unix_ms } => Some(until_unix_ms),
+            DoorState::Starting
+            | DoorState::Locked
+            | DoorState::Fault
+            | DoorState::Stopped
+            | DoorState::OpenBySchedule
+            | DoorState::HeldOpen
+            | DoorState::ForcedOpen
+            | DoorState::LockedDown
+            | DoorState::Fire => None,
+        }
+    }
+
     /// The state as one word of JSON and log files; stable.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -216,6 +326,11 @@ impl DoorState {
             DoorState::Unlocked { .. } => "unlocked",
             DoorState::Fault => "fault",
             DoorState::Stopped => "stopped",
+            DoorState::OpenBySchedule => "open-by-schedule",
+            DoorState::HeldOpen => "held-open",
+            DoorState::ForcedOpen => "forced-open",
+            DoorState::LockedDown => "locked-down",
+            DoorState::Fire => "fire",
         }
     }
 }

@@ -8,7 +8,6 @@
 
 pub mod audit;
 pub mod bundle;
-pub mod bundle_v1;
 pub mod event;
 pub mod frame;
 pub mod keys;
@@ -17,7 +16,7 @@ pub mod names;
 pub mod refusal;
 pub mod session;
 
-pub use event::{DoorState, Event, EventKind, Reason, RollbackReason, UpdateStep};
+pub use event::{Alarm, DoorState, Event, EventKind, Opener, Reason, RollbackReason, UpdateStep};
 pub use frame::{Deframer, Encoder, FrameError};
 pub use keys::{PairingCode, PublicKey, Role, SigningKey, TrustedKeys};
 pub use message::{

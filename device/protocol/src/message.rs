@@ -137,8 +137,8 @@ pub enum Request {
     /// Answered with [`Response::Bundle`].
     BundleStatus,
     /// From now on, events; first those kept from `from_seq` on. Answered with [`Response::Done`], then with
-    /// [`Response::Event`] again and again until the host closes or sends another request. An empty frame comes now and then when
-    /// nothing happens.
+    /// [`Response::Event`] again and again until the host closes or sends another request; with another
+    /// [`Response::Done`] now and then when nothing happens, so that both know that the other is there.
     EventsSubscribe {
         /// First sequence number wanted; 0 for only new ones.
         from_seq: u64,
@@ -190,6 +190,13 @@ pub enum Request {
     AuditRead {
         /// First number wanted; below the first one kept: from that one on.
         from_seq: u64,
+    },
+    /// Lets somebody in, for as long as a grant does. Answered with [`Response::Door`].
+    Unlock,
+    /// Begins or ends a lockdown: nobody gets in, and who is inside gets out. Answered with [`Response::Door`].
+    Lockdown {
+        /// Whether it begins.
+        on: bool,
     },
 }
 

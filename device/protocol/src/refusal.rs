@@ -118,6 +118,10 @@ pub enum Refusal {
     LastAdmin,
     /// The keys' serial is not larger, or no trusted key signed them.
     Keys,
+    /// There is a lockdown.
+    LockedDown,
+    /// The door is starting or stopping, or something is broken.
+    OutOfService,
 }
 
 impl fmt::Display for Refusal {
@@ -190,6 +194,12 @@ impl fmt::Display for Refusal {
                 f.write_str("this is its last admin: pair another one before revoking it")
             }
             Refusal::Keys => f.write_str("no key it trusts signed the new keys, or they are not newer"),
+            Refusal::LockedDown => f.write_str(
+                "there is a lockdown: let an admin end it with `facelatch door release`",
+            ),
+            Refusal::OutOfService => {
+                f.write_str("it is out of service: `facelatch status` says what is broken")
+            }
         }
     }
 }

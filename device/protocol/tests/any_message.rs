@@ -9,7 +9,6 @@ use facelatch_protocol::{
     TrustedKeys,
     audit::{AuditHead, AuditPage, MAX_PAGE},
     bundle::{self, MAX_HEAD, MAX_PARTS, MAX_RECORD},
-    bundle_v1::Header,
     frame::MAX_FRAME,
     session::{MAX_SEALED, Sealed},
 };
@@ -185,7 +184,7 @@ proptest! {
         read::<Reply>(&bytes, &[1_000]);
         let _ = postcard::take_from_bytes::<Request>(&bytes);
         let _ = postcard::take_from_bytes::<Response>(&bytes);
-        let _ = Header::parse(&bytes);
+        let _ = bundle::Head::parse(&bytes).map(|head| head.manifest());
         let mut part = bytes.as_slice();
         while bundle::take_record(&mut part).is_some() {}
     }

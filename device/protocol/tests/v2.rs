@@ -4,13 +4,13 @@
 //!
 //! Never edit a case, only add: doors in the field speak these bytes. A change that breaks one needs a new version.
 
-use std::fmt::{Debug, Write};
+mod frozen;
 
 use facelatch_protocol::{
-    BundleFault, BundleId, Chunk, Digest, DisplayName, DoorState, Encoder, Envelope, EnvelopeReply,
-    EventKind, Host, HostsPage, Packet, PairingCode, PersonId, PublicKey, Refusal, Request,
-    Response, Role, RollbackReason, RolledBack, SigningKey, SpaceName, Text, Trial, TrustedKeys,
-    UpdateStatus, UpdateStep,
+    Alarm, BundleFault, BundleId, Chunk, Digest, DisplayName, DoorState, Encoder, Envelope,
+    EnvelopeReply, EventKind, Host, HostsPage, Opener, Packet, PairingCode, PersonId, PublicKey,
+    Reason, Refusal, Request, Response, Role, RollbackReason, RolledBack, SigningKey, SpaceName,
+    Text, Trial, TrustedKeys, UpdateStatus, UpdateStep,
     audit::{AuditHead, AuditPage, Chain, Entry, What},
     bundle::{FORMAT, Head, MAX_HEAD, Manifest, Part, PartKind, PartName, take_vector},
     session::{
@@ -18,36 +18,8 @@ use facelatch_protocol::{
         Welcome, public_key,
     },
 };
-use serde::{Serialize, de::DeserializeOwned};
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digit = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-    (0..text.len()).step_by(2).map(digit).collect()
-}
-
-/// Reports every message that is not written as, or not read from, its frozen bytes.
-fn check<M: Serialize + DeserializeOwned + PartialEq + Debug>(cases: &[(M, &str)]) {
-    let mut broken = String::new();
-    for (message, frozen) in cases {
-        let mut buffer = [0; 4096];
-        let now = hex(postcard::to_slice(message, &mut buffer).unwrap());
-        let frozen_bytes = unhex(frozen);
-        let read = postcard::take_from_bytes::<M>(&frozen_bytes);
-        if now != *frozen {
-            writeln!(broken, "{message:?}\n  now    {now}\n  frozen {frozen}").unwrap();
-        } else if !matches!(&read, Ok((read, [])) if read == message) {
-            writeln!(broken, "{message:?}\n  is read as {read:?}").unwrap();
-        }
-    }
-    assert!(broken.is_empty(), "\n{broken}");
-}
+use frozen::{check, hex, unhex};
 
 fn ada() -> PersonId {
     PersonId::parse("ada").unwrap()
@@ -208,6 +180,9 @@ fn requests() {
             "17ac021111111111111111121212121212121212121212121212121212121212121212121212121212121221212121212121212222222222222222222222222222222222222222222222222222222222222222030100ff",
         ),
         (Request::AuditRead { from_seq: 300 }, "18ac02"),
+        (Request::Unlock, "19"),
+        (Request::Lockdown { on: true }, "1a01"),
+        (Request::Lockdown { on: false }, "1a00"),
     ]);
 }
 
@@ -298,6 +273,61 @@ fn events() {
     )]);
     check(&[(UpdateStep::Confirmed, "03")]);
     check(&[
+        (EventKind::Opened(Opener::Exit), "0600"),
+        (
+            EventKind::Opened(Opener::Host {
+                host: key(0xb1),
+                name: name(),
+            }),
+            "0601b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b10641646120c389",
+        ),
+        (EventKind::Opened(Opener::Schedule), "0602"),
+        (
+            EventKind::Lockdown {
+                on: true,
+                host: key(0xb1),
+                name: name(),
+            },
+            "0701b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b10641646120c389",
+        ),
+        (
+            EventKind::Alarm {
+                alarm: Alarm::ForcedOpen,
+                on: true,
+            },
+            "080001",
+        ),
+        (
+            EventKind::Alarm {
+                alarm: Alarm::HeldOpen,
+                on: false,
+            },
+            "080100",
+        ),
+        (
+            EventKind::Alarm {
+                alarm: Alarm::Tamper,
+                on: true,
+            },
+            "080201",
+        ),
+        (
+            EventKind::Alarm {
+                alarm: Alarm::Fire,
+                on: true,
+            },
+            "080301",
+        ),
+    ]);
+    check(&[
+        (DoorState::OpenBySchedule, "05"),
+        (DoorState::HeldOpen, "06"),
+        (DoorState::ForcedOpen, "07"),
+        (DoorState::LockedDown, "08"),
+        (DoorState::Fire, "09"),
+    ]);
+    check(&[(Reason::LockedDown, "11")]);
+    check(&[
         (RollbackReason::SelfTest, "00"),
         (RollbackReason::Networks, "01"),
         (RollbackReason::Gallery, "02"),
@@ -327,6 +357,8 @@ fn refusals() {
         (Refusal::UnknownHost, "1f"),
         (Refusal::LastAdmin, "20"),
         (Refusal::Keys, "21"),
+        (Refusal::LockedDown, "22"),
+        (Refusal::OutOfService, "23"),
     ]);
     check(&[
         (BundleFault::Unsigned, "09"),
@@ -474,6 +506,32 @@ fn a_bundle_head_and_a_self_test_crop() {
     assert_eq!(hex(vector.rgb), "aabbccddeeff");
     assert_eq!(vector.values().collect::<Vec<_>>(), [0.5]);
     assert!(rest.is_empty());
+}
+
+#[test]
+fn a_manifest_with_a_calibration() {
+    let manifest = Manifest {
+        format: FORMAT,
+        created_unix_ms: NOW,
+        counter: 9,
+        space: SpaceName::parse("s-2").unwrap(),
+        replace: false,
+        parts: [Part {
+            kind: PartKind::Calibration,
+            name: PartName::parse("f").unwrap(),
+            len: 5,
+            sha256: digest(0xe1),
+        }]
+        .into_iter()
+        .collect(),
+    };
+    let mut buffer = [0; MAX_HEAD];
+    let bytes = manifest.encode(&mut buffer).unwrap();
+    assert_eq!(
+        hex(bytes),
+        "0280d095ffbc310903732d32000105016605e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1"
+    );
+    assert_eq!(Manifest::parse(bytes).unwrap(), manifest);
 }
 
 /// The secret key 00 01 02 ... 1f.

@@ -10,9 +10,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    os::unix::fs::DirBuilderExt,
-    panic,
+    fs, io, panic,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -24,7 +22,7 @@ use super::{
     failed,
     vault::{Blob, Replica},
 };
-use crate::error::Error;
+use crate::{error::Error, seal::private_folder};
 
 pub(super) const FOLDER: &str = "database";
 /// An instance just closed keeps its lock until its threads are done.
@@ -159,11 +157,7 @@ impl Drop for Database {
 
 /// The databases there are.
 fn numbers(root: &Path) -> Result<Vec<u64>, Error> {
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(root);
-    made.map_err(failed("create", root))?;
+    private_folder(root).map_err(failed("create", root))?;
     let mut numbers = vec![];
     for entry in fs::read_dir(root).map_err(failed("list", root))? {
         let name = entry.map_err(failed("list", root))?.file_name();

@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -20,7 +20,7 @@ use super::{
     failed,
     vault::{Blob, Replica},
 };
-use crate::error::Error;
+use crate::{error::Error, seal::private_folder};
 
 pub(super) const FOLDER: &str = "export";
 /// From so many files on, one sync of the file system is cheaper than one a file.
@@ -36,11 +36,7 @@ impl Export {
     /// Opens the export below the gallery's folder, making it if it is not there.
     pub(super) fn open(gallery: &Path) -> Result<Export, Error> {
         let folder = gallery.join(FOLDER);
-        let made = fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder);
-        made.map_err(failed("create", &folder))?;
+        private_folder(&folder).map_err(failed("create", &folder))?;
         Ok(Export { folder })
     }
 

@@ -70,6 +70,23 @@ impl Contents {
         }
     }
 
+    /// Reads unsealed bytes; `None` if they are no index.
+    pub(super) fn parse(plain: &[u8]) -> Result<Option<Contents>, Error> {
+        match postcard::take_from_bytes::<u32>(plain) {
+            Ok((VERSION, _)) => {}
+            Ok((version, _)) => {
+                return Err(Error::Gallery(format!(
+                    "format {version} was written by a newer facelatchd"
+                )));
+            }
+            Err(_) => return Ok(None),
+        }
+        Ok(match postcard::take_from_bytes(plain) {
+            Ok((contents, [])) => Some(contents),
+            Ok(_) | Err(_) => None,
+        })
+    }
+
     /// Every blob it names, and whose it is; the same one twice if it is in both sets.
     pub(super) fn blobs(&self) -> impl Iterator<Item = (Digest, &str)> {
         let before = self.before.as_ref().map(|(_, names)| names);
@@ -201,19 +218,7 @@ impl Index {
         let Some(plain) = self.key.open(LABEL.as_bytes(), bytes) else {
             return Ok(None);
         };
-        match postcard::take_from_bytes::<u32>(&plain) {
-            Ok((VERSION, _)) => {}
-            Ok((version, _)) => {
-                return Err(Error::Gallery(format!(
-                    "format {version} was written by a newer facelatchd"
-                )));
-            }
-            Err(_) => return Ok(None),
-        }
-        Ok(match postcard::take_from_bytes(&plain) {
-            Ok((contents, [])) => Some(contents),
-            Ok(_) | Err(_) => None,
-        })
+        Contents::parse(&plain)
     }
 }
 

@@ -51,6 +51,13 @@ pub(super) struct ClassifierEntry {
 }
 
 impl Record {
+    /// Reads unsealed bytes; `None` if they are no record.
+    pub(super) fn parse(plain: &[u8]) -> Option<Record> {
+        let (record, rest) = postcard::take_from_bytes::<Record>(plain).ok()?;
+        let ordered = record.templates.is_sorted_by(|a, b| a.index < b.index);
+        (ordered && rest.is_empty()).then_some(record)
+    }
+
     /// Adds templates enrolled at the door, after those there are.
     pub(super) fn push(&mut self, templates: &[Template], created_unix_ms: u64) {
         let next = self
@@ -108,12 +115,8 @@ impl Entry {
     /// Opens a sealed record; `None` if it is not this person's or not whole.
     pub(super) fn open(id: &PersonId, at: &BlobRef, blob: &[u8]) -> Option<Entry> {
         let plain = at.key.open(&about(id), blob)?;
-        let (record, rest) = postcard::take_from_bytes::<Record>(&plain).ok()?;
-        let ordered = record.templates.is_sorted_by(|a, b| a.index < b.index);
-        (ordered && rest.is_empty()).then(|| Entry {
-            at: at.clone(),
-            record,
-        })
+        let (at, record) = (at.clone(), Record::parse(&plain)?);
+        Some(Entry { at, record })
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     fs::{self, TryLockError},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -30,7 +30,10 @@ use super::{
     index::{self, Contents, Index, Names},
     record::name_of,
 };
-use crate::{error::Error, seal::Key};
+use crate::{
+    error::Error,
+    seal::{Key, private_folder},
+};
 
 /// A sealed blob under its name, the SHA-256 of its bytes.
 pub(super) type Blob = (Digest, Vec<u8>);
@@ -83,11 +86,7 @@ pub(super) fn exists(folder: &Path) -> bool {
 impl Vault {
     /// Opens what is there, or makes a new one if nothing is; heals what one of two copies still has.
     pub(super) fn open(folder: &Path, sealing: &Key) -> Result<(Vault, Contents, Blobs), Error> {
-        let made = fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder);
-        made.map_err(Error::storage("create", folder))?;
+        private_folder(folder).map_err(Error::storage("create", folder))?;
         let lock = lock(folder)?;
         let mut index = Index::new(folder, sealing);
         // Left by an interruption; it may hold keys that were never taken over.

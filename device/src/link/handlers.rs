@@ -6,14 +6,15 @@
 use std::time::Instant;
 
 use facelatch_protocol::{
-    BundleFault, Digest, PEOPLE_PER_PAGE, PeoplePage, PersonId, Refusal, Request, Response, Role,
-    SpaceName, Status, Template, Text, VERSION_HIGHEST,
+    BundleFault, Digest, PEOPLE_PER_PAGE, PeoplePage, PersonId, PublicKey, Refusal, Request,
+    Response, Role, SpaceName, Status, Template, Text, VERSION_HIGHEST,
 };
 use sha2::{Digest as _, Sha256};
 
 use super::{Ask, Call, EventSink};
 use crate::{
     audit::{self, What},
+    door::{self, Asker, Shut},
     error::Error,
     hosts::{self, Pairing},
     run::Running,
@@ -84,7 +85,9 @@ pub(crate) fn bundle(swap: &mut Swap, ask: Ask) -> Response {
         | Request::HostRevoke { .. }
         | Request::PairingOpen { .. }
         | Request::PairingClose
-        | Request::KeysReplace { .. } => Err(Refusal::Internal),
+        | Request::KeysReplace { .. }
+        | Request::Unlock
+        | Request::Lockdown { .. } => Err(Refusal::Internal),
     };
     match done {
         Ok(()) => swap.progress(),
@@ -95,7 +98,7 @@ pub(crate) fn bundle(swap: &mut Swap, ask: Ask) -> Response {
 /// Answers anything else.
 pub(crate) fn device(running: &mut Running, call: Call) -> Response {
     let answered = match call.ask {
-        Ask::Request(request) => request_of(running, request, call.events),
+        Ask::Request(request) => request_of(running, request, call.host, call.events),
         Ask::Pair(pairing) => pair(running, &pairing),
         Ask::WrongCode { tries_left } => running
             .noted(What::WrongCode { tries_left })
@@ -112,6 +115,7 @@ pub(crate) fn device(running: &mut Running, call: Call) -> Response {
 fn request_of(
     running: &mut Running,
     request: Request,
+    host: Option<PublicKey>,
     events: Option<EventSink>,
 ) -> Result<Response, Error> {
     let done = match request {
@@ -125,6 +129,11 @@ fn request_of(
         }
         Request::EventsSubscribe { from_seq } => subscribe(running, events, from_seq),
         Request::TimeSync { unix_ms } => return Ok(time_sync(running, unix_ms)),
+        Request::Unlock => return unlock(running, host),
+        Request::Lockdown { on } => {
+            let by = asker(running, host)?;
+            return running.lockdown(on, by).map(Response::Door);
+        }
         Request::PersonAdd { person, name } => {
             let now = running.unix_ms();
             let what = match running.gallery.contains(&person) {
@@ -177,6 +186,34 @@ fn request_of(
         | Request::AuditRead { .. } => Err(Error::Bug("a request took the wrong way".to_owned())),
     };
     done.map(|()| Response::Done)
+}
+
+/// Lets somebody in. That it happened is seen by the relay's state, which a failed record or relay leaves safe.
+fn unlock(running: &mut Running, host: Option<PublicKey>) -> Result<Response, Error> {
+    let by = asker(running, host)?;
+    let refused = |shut| {
+        Response::Refused(match shut {
+            Shut::LockedDown => Refusal::LockedDown,
+            Shut::OutOfService => Refusal::OutOfService,
+        })
+    };
+    let done = running.door.lets_in().and_then(|()| {
+        running.step(door::Event::Unlock { by });
+        running.door.lets_in()
+    });
+    Ok(match done {
+        Ok(()) => Response::Door(running.door_state()),
+        Err(shut) => refused(shut),
+    })
+}
+
+/// Who asks, by the name it paired with.
+fn asker(running: &Running, host: Option<PublicKey>) -> Result<Asker, Error> {
+    let host = host.ok_or_else(|| Error::Bug("a request of no host".to_owned()))?;
+    // Revoked since it asked.
+    let name = running.hosts.name(&host).ok_or(hosts::Refused::Unknown);
+    let name = name.map_err(Error::Hosts)?;
+    Ok(Asker { host, name })
 }
 
 fn pair(running: &mut Running, pairing: &Pairing) -> Result<Response, Error> {

@@ -2,98 +2,101 @@
 //!
 //! Also what follows from faults: telling them, and looking whether their cause is gone. Decides nothing about people.
 
-use facelatch_boards::{Latch, Pattern};
-use facelatch_protocol::{DoorState, EventKind, Text};
+use facelatch_boards::{Latch, Pattern, Sound};
+use facelatch_protocol::{DoorState, EventKind, Opener, Text};
 
-use super::Running;
+use super::{HEARD, Running};
 use crate::{
     audit::What,
-    door::{self, Action, Cause, Position, Record, State},
+    door::{self, Action, Asker, Cause, Mode, Position, Record},
     error::Error,
 };
 
 impl Running {
     /// One event through the door's state machine, and its actions out to the world.
-    pub(super) fn step(&mut self, event: door::Event) {
-        let mut next = Some(event);
-        while let Some(event) = next.take() {
-            let now = self.clock.now();
-            let reported = match &event {
-                door::Event::Fault(cause) => Some(*cause),
-                _ => None,
-            };
-            let (state, actions) = door::step(self.door, event, now, &self.config.door());
-            self.door = state;
-            for action in actions {
-                let failed_before = next.is_some();
-                if failed_before && matches!(action, Action::Relay(p) if p != Position::Safe) {
-                    continue;
-                }
-                if let Err((cause, why)) = self.act(action) {
-                    log::error!("{cause}: {why}");
-                    self.note_fault(&why);
-                    // A stopped door keeps no causes: what fails while reporting itself is not reported again.
-                    let known = self.door.causes().contains(cause) || reported == Some(cause);
-                    next = next.or((!known).then_some(door::Event::Fault(cause)));
-                }
-            }
-        }
+    pub(crate) fn step(&mut self, event: door::Event) {
+        let (now, rules) = (self.clock.now(), self.rules);
+        let mut door = self.door;
+        door::drive(&mut door, event, now, &rules, &mut |door, action| {
+            self.door = *door;
+            self.act(action).map_err(|(cause, why)| {
+                log::error!("{cause}: {why}");
+                self.note_fault(&why);
+                cause
+            })
+        });
+        self.door = door;
     }
 
     pub(super) fn act(&mut self, action: Action) -> Result<(), (Cause, String)> {
         match action {
-            Action::Relay(position) => {
-                let latch = match position {
-                    Position::Safe => self.relay.safe(),
-                    Position::Locked => Latch::Locked,
-                    Position::Unlocked => Latch::Unlocked,
-                };
-                self.relay
-                    .set(latch)
-                    .map_err(|e| (Cause::Relay, e.to_string()))
-            }
+            Action::Relay(position) => self.relay(position),
+            Action::Release => self.relay(Position::Unlocked),
             Action::Indicate(pattern) => {
                 self.show(pattern);
                 Ok(())
             }
+            Action::Sound(sound) => {
+                let ends = matches!(sound, Sound::Granted | Sound::Denied);
+                self.quiet_at = ends.then(|| self.clock.now() + HEARD);
+                self.sound(sound);
+                Ok(())
+            }
             Action::Record(record) => {
                 let now = self.unix_ms();
-                for what in self.told(&record) {
-                    self.events
-                        .record(now, what)
-                        .map_err(|e| (Cause::Audit, e.to_string()))?;
-                }
-                Ok(())
+                let Some(what) = self.told(&record) else {
+                    return Ok(());
+                };
+                self.events
+                    .record(now, what)
+                    .map_err(|e| (Cause::Audit, e.to_string()))
             }
         }
     }
 
+    fn relay(&mut self, position: Position) -> Result<(), (Cause, String)> {
+        let latch = match position {
+            Position::Safe => self.relay.safe(),
+            Position::Locked => Latch::Locked,
+            Position::Unlocked => Latch::Unlocked,
+        };
+        self.relay
+            .set(latch)
+            .map_err(|e| (Cause::Relay, e.to_string()))
+    }
+
     /// A door action in the words of audit record and link.
-    pub(super) fn told(&self, record: &Record) -> Vec<What> {
-        let state = What::Event(EventKind::Door(self.door_state()));
-        match record {
-            Record::Started
-            | Record::Locked
-            | Record::Unlocked { .. }
-            | Record::Extended { .. } => {
-                vec![state]
+    pub(super) fn told(&self, record: &Record) -> Option<What> {
+        Some(match record {
+            // Each is told by what comes before or after it: the decision, or the state the door is in from then on.
+            Record::Started | Record::Granted { .. } | Record::Schedule { open: false } => {
+                return None;
             }
+            Record::Mode(mode) => What::Event(EventKind::Door(self.state_of(*mode))),
+            Record::Exit => What::Event(EventKind::Opened(Opener::Exit)),
+            Record::Schedule { open: true } => What::Event(EventKind::Opened(Opener::Schedule)),
+            Record::Remote(Asker { host, name }) => {
+                let (host, name) = (*host, name.clone());
+                What::Event(EventKind::Opened(Opener::Host { host, name }))
+            }
+            Record::Lockdown { on, by } => What::Event(EventKind::Lockdown {
+                on: *on,
+                host: by.host,
+                name: by.name.clone(),
+            }),
+            Record::Alarm { alarm, on } => What::Event(EventKind::Alarm {
+                alarm: *alarm,
+                on: *on,
+            }),
             Record::Fault(cause) => {
                 let why = self.last_fault.as_ref().map_or("", |fault| &*fault.text);
-                let text = Text::cut(&format!("{cause}: {why}"));
-                vec![What::Event(EventKind::Fault(text)), state]
+                What::Event(EventKind::Fault(Text::cut(&format!("{cause}: {why}"))))
             }
-            Record::Recovered(cause) => {
-                let recovered = What::Recovered {
-                    what: Text::cut(&cause.to_string()),
-                };
-                match self.door.causes().is_empty() {
-                    true => vec![recovered, state],
-                    false => vec![recovered],
-                }
-            }
-            Record::Stopped => vec![state, What::Stopped],
-        }
+            Record::Recovered(cause) => What::Recovered {
+                what: Text::cut(&cause.to_string()),
+            },
+            Record::Stopped => What::Stopped,
+        })
     }
 
     /// Writes a record; a failure is a fault. False if it failed.
@@ -173,8 +176,17 @@ impl Running {
 
     /// The door works without its light.
     pub(super) fn show(&mut self, pattern: Pattern) {
-        if let Some(indicator) = &mut self.indicator
+        if let Some(indicator) = &mut self.panel.indicator
             && let Err(error) = indicator.show(pattern)
+        {
+            log::warn!("{error}");
+        }
+    }
+
+    /// And without its buzzer.
+    pub(super) fn sound(&mut self, sound: Sound) {
+        if let Some(buzzer) = &mut self.panel.buzzer
+            && let Err(error) = buzzer.sound(sound)
         {
             log::warn!("{error}");
         }
@@ -197,18 +209,27 @@ impl Running {
 
     /// The door's state in the words of the link.
     pub(crate) fn door_state(&self) -> DoorState {
-        match self.door {
-            State::Stopped if self.stopping => DoorState::Stopped,
-            State::Stopped => DoorState::Starting,
-            State::Locked => DoorState::Locked,
-            State::Unlocked { until } => {
+        self.state_of(self.door.mode())
+    }
+
+    fn state_of(&self, mode: Mode) -> DoorState {
+        match mode {
+            Mode::Starting => DoorState::Starting,
+            Mode::Locked => DoorState::Locked,
+            Mode::Unlocked { until } => {
                 let left = until.saturating_sub(self.clock.now()).as_millis();
                 let left = u64::try_from(left).unwrap_or(u64::MAX);
                 DoorState::Unlocked {
                     until_unix_ms: self.unix_ms().saturating_add(left),
                 }
             }
-            State::Fault { .. } => DoorState::Fault,
+            Mode::OpenBySchedule => DoorState::OpenBySchedule,
+            Mode::HeldOpen => DoorState::HeldOpen,
+            Mode::ForcedOpen => DoorState::ForcedOpen,
+            Mode::LockedDown => DoorState::LockedDown,
+            Mode::Fire => DoorState::Fire,
+            Mode::Fault => DoorState::Fault,
+            Mode::Stopped => DoorState::Stopped,
         }
     }
 }

@@ -40,11 +40,14 @@ impl Running {
         let templates = self.gallery.embeddings()?;
         let space = self.networks.embedder.space().clone();
         let classifier = self.current_classifier(&space, &templates)?;
+        let calibration = self.calibration.as_ref().filter(|c| c.space == space);
+        let gate = self.config.gate();
         Ok(Matcher::new(
             space,
             &templates,
             classifier,
-            &self.config.gate(),
+            &gate,
+            calibration,
         )?)
     }
 
@@ -162,6 +165,7 @@ impl Running {
         if let Some(networks) = prepared.networks {
             self.networks = networks;
         }
+        self.calibration = prepared.calibration;
         self.people_are_new();
         let Some(digest) = bundle else {
             return Ok(());
@@ -199,7 +203,7 @@ impl Running {
     }
 
     pub(super) fn button(&mut self, now: Duration) {
-        let Some(button) = &mut self.button else {
+        let Some(button) = &mut self.panel.button else {
             return;
         };
         let hold = Duration::from_millis(self.config.pairing.hold_ms);
@@ -216,12 +220,12 @@ impl Running {
                 self.show(if open {
                     Pattern::Enrolling
                 } else {
-                    Pattern::Ready
+                    self.door.mode().pattern()
                 });
             }
             Err(error) => {
                 log::warn!("{error}; the button is ignored from now on");
-                self.button = None;
+                self.panel.button = None;
             }
         }
     }

@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::seal::private_folder;
+
 /// Something to read a stored file from.
 pub trait ReadSeek: Read + Seek + Send {}
 
@@ -90,7 +92,7 @@ impl Folder {
     /// # Errors
     /// Whatever the system reports.
     pub fn open(path: &Path) -> io::Result<Folder> {
-        fs::create_dir_all(path)?;
+        private_folder(path)?;
         Ok(Folder {
             path: path.to_owned(),
         })

@@ -1,10 +1,12 @@
 //! A whole door on the simulated board with the networks that ship: visitors, faults, requests and bundles.
 //! Time is the manual clock, moved by the frames; nothing here waits for it.
 
+mod calibration;
 #[path = "../far_end/mod.rs"]
 mod far_end;
 mod faults;
 mod host;
+mod latch;
 mod pairing;
 mod process;
 mod requests;

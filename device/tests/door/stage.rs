@@ -113,13 +113,12 @@ impl Stage {
         let mut config = Config::default();
         config.link.tcp_listen = "127.0.0.1:0".to_owned();
         let dir = TempDir::new().unwrap();
-        let stage = Stage {
+        Stage {
             dir,
             board,
             config,
             stop_after: StopAfter::Never,
-        };
-        stage
+        }
     }
 
     /// As after a pairing: one admin, whose keys sign bundles.

@@ -20,11 +20,11 @@ use crate::{
     stage::{Stage, latch, records, show, visitor, was_unlocked, zoo},
 };
 
-fn space() -> String {
+pub(crate) fn space() -> String {
     records()[0].template.space.to_string()
 }
 
-fn gallery(records: &[GalleryRecord]) -> PartFile {
+pub(crate) fn gallery(records: &[GalleryRecord]) -> PartFile {
     let mut bytes = vec![];
     for record in records {
         bytes.extend_from_slice(encode_record(record, &mut [0; 4 + MAX_RECORD]).unwrap());

@@ -17,9 +17,6 @@ use facelatch_protocol::{
 use super::Error;
 use crate::connect::Line;
 
-/// Longest silence while listening to events; the device sends an empty frame every ten seconds.
-const LISTEN_PATIENCE: Duration = Duration::from_secs(35);
-
 /// A line with its framing, and the session on it once there is one.
 pub(super) struct Wire {
     line: Box<dyn Line>,
@@ -109,18 +106,6 @@ impl Wire {
     /// The first answer of a session, whichever number it bears.
     pub(super) fn first_answer(&mut self, patience: Duration) -> Result<Response, Error> {
         self.within(patience, |wire| wire.next_sealed(None))
-    }
-
-    /// The next answer to a request however late, as long as the line is not silent for too long.
-    pub(super) fn answer_after_silence(&mut self, id: u32) -> Result<Response, Error> {
-        loop {
-            if let Some(answer) = self.next_sealed(Some(id))? {
-                return Ok(answer);
-            }
-            if !self.read(LISTEN_PATIENCE)? {
-                return self.silent(LISTEN_PATIENCE);
-            }
-        }
     }
 
     /// What to tell when a request was repeated in vain.

@@ -199,11 +199,32 @@ impl fmt::Display for OpenSet {
 }
 
 /// One photo that counts.
-struct Shot {
+#[derive(Debug)]
+pub(super) struct Shot {
     person: Option<String>,
     path: PathBuf,
     /// `None`: no face.
-    embedding: Option<facelatch_models::embedding::Embedding>,
+    pub(super) embedding: Option<facelatch_models::embedding::Embedding>,
+}
+
+impl Shot {
+    /// As a sample for pairs; `None` without a face.
+    pub(super) fn sample(&self) -> Option<Sample<'_>> {
+        let embedding = self.embedding.as_ref()?;
+        Some(Sample {
+            person: self.person.as_deref(),
+            embedding,
+        })
+    }
+}
+
+/// How many are enrolled, and how they are chosen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Selection {
+    pub(super) people: usize,
+    pub(super) photos: usize,
+    /// How often, and from which seed; `None` for the first by name.
+    pub(super) splits: Option<(u32, u64)>,
 }
 
 /// Runs the verb.
@@ -231,7 +252,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn take(dataset: &Dataset, reader: &Reader<'_>) -> Result<(Vec<Shot>, Material), Error> {
+pub(super) fn take(dataset: &Dataset, reader: &Reader<'_>) -> Result<(Vec<Shot>, Material), Error> {
     let photos: Vec<PathBuf> = dataset
         .labelled()
         .map(|(_, path)| path.to_path_buf())
@@ -284,7 +305,7 @@ fn take(dataset: &Dataset, reader: &Reader<'_>) -> Result<(Vec<Shot>, Material),
     Ok((shots, material))
 }
 
-fn read_groups(path: &PathBuf) -> Result<Groups, Error> {
+pub(super) fn read_groups(path: &PathBuf) -> Result<Groups, Error> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::Input {
         path: path.clone(),
         why: error.to_string(),
@@ -297,16 +318,7 @@ fn verification(
     material: Material,
     groups: Option<&Groups>,
 ) -> Result<Verification, Error> {
-    let samples: Vec<Sample<'_>> = shots
-        .iter()
-        .filter_map(|shot| {
-            let embedding = shot.embedding.as_ref()?;
-            Some(Sample {
-                person: shot.person.as_deref(),
-                embedding,
-            })
-        })
-        .collect();
+    let samples: Vec<Sample<'_>> = shots.iter().filter_map(Shot::sample).collect();
     let distances = all_pairs(&samples)?;
     let groups = match (groups, distances.threshold_at(COMMON_TARGET)) {
         (None, _) => None,
@@ -329,7 +341,7 @@ fn verification(
     })
 }
 
-fn warn_ungrouped(samples: &[Sample<'_>], groups: &Groups) {
+pub(super) fn warn_ungrouped(samples: &[Sample<'_>], groups: &Groups) {
     let missing: BTreeSet<&str> = samples
         .iter()
         .filter_map(|s| s.person)
@@ -349,7 +361,12 @@ fn open_set(
     material: Material,
     reader: &Reader<'_>,
 ) -> Result<OpenSet, Error> {
-    let choices = choices(args, shots)?;
+    let selection = Selection {
+        people: args.enroll_people,
+        photos: args.enroll_photos,
+        splits: args.splits.map(|splits| (splits, args.seed)),
+    };
+    let choices = choices(selection, shots)?;
     let mut trials = Vec::new();
     for enrolled in &choices {
         trials.push(trial(shots, enrolled, reader)?);
@@ -366,10 +383,15 @@ fn open_set(
 }
 
 /// Which shots are enrolled, split by split: indices by person.
-fn choices<'a>(
-    args: &Args,
-    shots: &'a [Shot],
-) -> Result<Vec<BTreeMap<&'a str, Vec<usize>>>, Error> {
+pub(super) fn choices(
+    selection: Selection,
+    shots: &[Shot],
+) -> Result<Vec<BTreeMap<&str, Vec<usize>>>, Error> {
+    let Selection {
+        people: enroll_people,
+        photos: enroll_photos,
+        splits,
+    } = selection;
     let mut by_person: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, shot) in shots.iter().enumerate() {
         if let (Some(person), Some(_)) = (&shot.person, &shot.embedding) {
@@ -378,51 +400,54 @@ fn choices<'a>(
     }
     let able: Vec<_> = by_person
         .iter()
-        .filter(|(_, s)| s.len() > args.enroll_photos)
+        .filter(|(_, s)| s.len() > enroll_photos)
         .collect();
-    if args.enroll_people == 0 || args.enroll_photos == 0 || able.len() < args.enroll_people {
+    if enroll_people == 0 || enroll_photos == 0 || able.len() < enroll_people {
         return Err(Error::Usage(format!(
             "cannot enroll {} people with {} photos each: {} people have a further photo to be recognised by",
-            args.enroll_people,
-            args.enroll_photos,
+            enroll_people,
+            enroll_photos,
             able.len()
         )));
     }
-    if by_person.len() == args.enroll_people && shots.iter().all(|s| s.person.is_some()) {
+    if by_person.len() == enroll_people && shots.iter().all(|s| s.person.is_some()) {
         return Err(Error::Usage(
             "nobody is left to be a stranger: enroll fewer people".into(),
         ));
     }
-    let first = |people: &[(&&'a str, &Vec<usize>)]| {
-        let chosen = people.iter().take(args.enroll_people);
+    fn first<'a>(
+        people: &[(&&'a str, &Vec<usize>)],
+        selection: Selection,
+    ) -> BTreeMap<&'a str, Vec<usize>> {
+        let chosen = people.iter().take(selection.people);
         chosen
-            .map(|(p, s)| (**p, s[..args.enroll_photos].to_vec()))
+            .map(|(person, shots)| (**person, shots[..selection.photos].to_vec()))
             .collect()
+    }
+    let Some((splits, seed)) = splits else {
+        return Ok(vec![first(&able, selection)]);
     };
-    let Some(splits) = args.splits else {
-        return Ok(vec![first(&able)]);
-    };
-    let mut random = SplitMix64::new(args.seed);
+    let mut random = SplitMix64::new(seed);
     let mut choices = Vec::new();
     for _ in 0..splits {
         let mut people = able.clone();
         random.shuffle(&mut people);
         let mut photos: Vec<(&&str, Vec<usize>)> = people
             .iter()
-            .take(args.enroll_people)
+            .take(enroll_people)
             .map(|(p, s)| (*p, (*s).clone()))
             .collect();
         photos
             .iter_mut()
             .for_each(|(_, shots)| random.shuffle(shots));
         let view: Vec<_> = photos.iter().map(|(p, s)| (*p, s)).collect();
-        choices.push(first(&view));
+        choices.push(first(&view, selection));
     }
     Ok(choices)
 }
 
 /// Enrolled photos become templates (mirrored average), all others are probes.
-fn trial(
+pub(super) fn trial(
     shots: &[Shot],
     enrolled: &BTreeMap<&str, Vec<usize>>,
     reader: &Reader<'_>,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use facelatch_protocol::{DoorState, Event, EventKind};
+use facelatch_protocol::{Event, EventKind, Opener};
 use serde::Serialize;
 
 use crate::{Error, Exit, cli::Global, cmd::door::Door};
@@ -99,6 +99,42 @@ pub enum What {
         /// How many.
         count: u64,
     },
+    /// Something other than a face opens the door.
+    Opened {
+        /// "exit", "host" or "schedule".
+        by: &'static str,
+        /// The host's key.
+        host: Option<String>,
+        /// The host's name.
+        name: Option<String>,
+    },
+    /// A host began or ended a lockdown.
+    Lockdown {
+        /// Whether it began.
+        on: bool,
+        /// The host's key.
+        host: String,
+        /// The host's name.
+        name: String,
+    },
+    /// An alarm began or ended.
+    Alarm {
+        /// Which.
+        alarm: &'static str,
+        /// Whether it began.
+        on: bool,
+    },
+}
+
+impl From<Opener> for What {
+    fn from(opener: Opener) -> What {
+        let (by, host, name) = match opener {
+            Opener::Exit => ("exit", None, None),
+            Opener::Schedule => ("schedule", None, None),
+            Opener::Host { host, name } => ("host", Some(host.to_string()), Some(name.to_string())),
+        };
+        What::Opened { by, host, name }
+    }
 }
 
 impl From<Event> for EventReport {
@@ -121,13 +157,7 @@ impl From<Event> for EventReport {
             },
             EventKind::Door(state) => What::Door {
                 door: state.as_str(),
-                until_unix_ms: match state {
-                    DoorState::Unlocked { until_unix_ms } => Some(until_unix_ms),
-                    DoorState::Starting
-                    | DoorState::Locked
-                    | DoorState::Fault
-                    | DoorState::Stopped => None,
-                },
+                until_unix_ms: state.until_unix_ms(),
             },
             EventKind::Update { digest, step } => What::Update {
                 sha256: digest.to_string(),
@@ -146,6 +176,16 @@ impl From<Event> for EventReport {
                 text: text.to_string(),
             },
             EventKind::Missed { count } => What::Missed { count },
+            EventKind::Opened(opener) => opener.into(),
+            EventKind::Lockdown { on, host, name } => What::Lockdown {
+                on,
+                host: host.to_string(),
+                name: name.to_string(),
+            },
+            EventKind::Alarm { alarm, on } => What::Alarm {
+                alarm: alarm.as_str(),
+                on,
+            },
         };
         EventReport {
             seq: event.seq,
@@ -157,8 +197,13 @@ impl From<Event> for EventReport {
 
 impl fmt::Display for EventReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:6} {} ", self.seq, clock(self.unix_ms))?;
-        match &self.what {
+        write!(f, "{:6} {} {}", self.seq, clock(self.unix_ms), self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             What::Decision {
                 decision,
                 reason,
@@ -189,6 +234,16 @@ impl fmt::Display for EventReport {
             } => write!(f, "bundle {sha256:.12} rolled back ({reason}): {text}"),
             What::Fault { text } => write!(f, "fault: {text}"),
             What::Missed { count } => write!(f, "{count} events before this one were not sent"),
+            What::Opened { by, host, name } => match (name, host) {
+                (Some(name), Some(host)) => write!(f, "unlocked by {name} ({host:.8})"),
+                (Some(_) | None, _) => write!(f, "unlocked by {by}"),
+            },
+            What::Lockdown { on, host, name } => {
+                let what = if *on { "lockdown" } else { "lockdown ended" };
+                write!(f, "{what} by {name} ({host:.8})")
+            }
+            What::Alarm { alarm, on: true } => write!(f, "alarm: {alarm}"),
+            What::Alarm { alarm, on: false } => write!(f, "alarm over: {alarm}"),
         }
     }
 }

@@ -18,6 +18,8 @@ use crate::{
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+The bundle holds the calibration too, once `facelatch calibrate` has made one.
+
 The bundle is signed with one of the two keys of this workspace, see `facelatch keys --help`; a door takes it if it trusts
 that key. It holds crops with the embeddings the networks give for them here, which the door checks bit for bit.
 
@@ -71,6 +73,8 @@ pub struct Report {
     pub people: usize,
     /// Their templates.
     pub templates: usize,
+    /// Whether a calibration is in it.
+    pub calibration: bool,
     /// Whether the networks are in it.
     pub networks: bool,
     /// Whether a policy is in it.
@@ -91,7 +95,11 @@ impl fmt::Display for Report {
             count(self.people, "person", "people"),
             count(self.templates, "template", "templates"),
         )?;
-        let more = [(self.networks, "the networks"), (self.policy, "a policy")];
+        let more = [
+            (self.calibration, "a calibration"),
+            (self.networks, "the networks"),
+            (self.policy, "a policy"),
+        ];
         for (_, what) in more.iter().filter(|(there, _)| *there) {
             write!(f, " and {what}")?;
         }
@@ -119,6 +127,7 @@ pub struct Gathered {
     space: SpaceId,
     people: usize,
     templates: usize,
+    calibration: bool,
     what: What,
 }
 
@@ -153,10 +162,14 @@ pub fn gather(
         (None, Some(zoo)) => zoo.embedder_facts(EMBEDDER)?.0,
         (None, None) => return Err(Error::Bug("a bundle without a space".into())),
     };
+    // It fits any people of its space: a door with other people applies it to those.
+    let calibrated = home.calibrated()?.map(|c| c.calibration);
+    let calibration = calibrated.filter(|c| c.space == space);
     let unsigned = gather_parts(&Contents {
         space: &space,
         networks: zoo.as_ref().filter(|_| what.with_networks),
         classifier: trained.as_ref().map(|trained| &trained.classifier),
+        calibration: calibration.as_ref(),
         people: people.as_deref(),
         policy: policy.as_deref(),
         self_test: zoo.as_ref().filter(|_| !what.without_self_test),
@@ -168,6 +181,7 @@ pub fn gather(
         space,
         people: people.len(),
         templates: people.iter().map(|p| p.templates.len()).sum(),
+        calibration: calibration.is_some(),
         what: what.clone(),
     })
 }
@@ -190,6 +204,7 @@ impl Gathered {
             space: self.space.as_str().to_owned(),
             people: self.people,
             templates: self.templates,
+            calibration: self.calibration,
             networks: self.what.with_networks,
             policy: self.what.policy.is_some(),
             replace: self.what.replace,

@@ -129,8 +129,12 @@ pub fn judge(home: &Home) -> Result<Judge, Error> {
             templates.push((person.id.to_string(), template.embedding()?));
         }
     }
-    let roster = Roster::new(classifier.space.clone(), &templates)?;
-    let gate = Gate::default().tightened(roster.people());
+    let mut roster = Roster::new(classifier.space.clone(), &templates)?;
+    let calibrated = home.calibrated()?.map(|c| c.calibration);
+    let gate = match calibrated.filter(|c| c.space == classifier.space) {
+        Some(calibration) => calibration.apply(&mut roster, &templates, &Gate::default())?,
+        None => Gate::default().tightened(roster.people()),
+    };
     Ok(Judge {
         roster,
         classifier,

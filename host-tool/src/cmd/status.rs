@@ -131,12 +131,7 @@ impl Report {
             unix_ms: status.unix_ms,
             frames: status.frames,
             door: status.door.as_str(),
-            unlocked_until_unix_ms: match status.door {
-                DoorState::Unlocked { until_unix_ms } => Some(until_unix_ms),
-                DoorState::Starting | DoorState::Locked | DoorState::Fault | DoorState::Stopped => {
-                    None
-                }
-            },
+            unlocked_until_unix_ms: status.door.until_unix_ms(),
             last_fault: status.last_fault.map(|fault| Fault {
                 unix_ms: fault.unix_ms,
                 text: fault.text.to_string(),

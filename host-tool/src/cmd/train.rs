@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::{
     Exit,
+    calibrate::renew,
     cli::Global,
     report::{count, percent},
     train::{TrainingFigures, train},
@@ -17,6 +18,8 @@ use crate::{
 #[command(after_help = "\
 Embeddings are kept from `enroll`, so training takes seconds at most. The accuracy on unseen templates tells whether the
 photos hang together: a person who does badly has photos of somebody else, or too few.
+
+A calibration there is (see `facelatch calibrate`) is made anew for the people enrolled now.
 
 Example: facelatch train --json")]
 pub struct Args {
@@ -33,6 +36,8 @@ pub struct Report {
     pub figures: TrainingFigures,
     /// Embedding space.
     pub space: String,
+    /// Whether the calibration was made anew for these people; false if there is none.
+    pub calibration_renewed: bool,
     /// How long it took, in seconds, cross-validation included.
     pub seconds: f64,
 }
@@ -72,6 +77,9 @@ impl fmt::Display for Report {
                 )?;
             }
         }
+        if self.calibration_renewed {
+            writeln!(f, "calibrated anew for these people, under the same target")?;
+        }
         write!(f, "next: facelatch push --to DOOR, or facelatch pack")
     }
 }
@@ -87,11 +95,17 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         ..TrainConfig::default()
     };
     let start = Instant::now();
-    let (trained, figures) = train(&home.people()?, &home.none()?, &config)?;
+    let (people, none) = (home.people()?, home.none()?);
+    let (trained, figures) = train(&people, &none, &config)?;
     home.put_trained(&trained)?;
+    let calibrated = home.calibrated()?;
+    if let Some(calibrated) = &calibrated {
+        home.put_calibrated(&renew(&calibrated.calibration, &people, &none)?)?;
+    }
     global.format().print(&Report {
         figures,
         space: trained.classifier.space.as_str().to_owned(),
+        calibration_renewed: calibrated.is_some(),
         seconds: start.elapsed().as_secs_f64(),
     })?;
     Ok(Exit::Done)

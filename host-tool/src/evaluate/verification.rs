@@ -68,6 +68,12 @@ pub struct Figures {
 }
 
 impl Distances {
+    /// Distances of all impostor pairs, nearest first.
+    #[must_use]
+    pub fn impostor(&self) -> &[f32] {
+        &self.impostor
+    }
+
     /// Sorts the distances; they must be finite.
     #[must_use]
     pub fn new(mut genuine: Vec<f32>, mut impostor: Vec<f32>) -> Distances {

@@ -21,6 +21,7 @@ use facelatch_protocol::{
     BundleId, Deframer, Digest, DisplayName, Encoder, Envelope, EnvelopeReply, Event,
     GalleryRecord, Host, Packet, PairingCode, PersonId, PublicKey, Refusal, Request, Response,
     Role, RolledBack, Text, Trial, TrustedKeys, VERSION_HIGHEST, VERSION_LOWEST,
+    audit::What,
     bundle::Manifest,
     session::{
         Order, PairingResponder, Purpose, Responder, Sealed, Session, Versions, Welcome, public_key,
@@ -79,12 +80,15 @@ pub(crate) struct State {
     pub(crate) trial: Option<Trial>,
     pub(crate) rolled_back: Option<RolledBack>,
     pub(crate) highest: u64,
+    /// What its audit record says, at a second each.
+    pub(crate) audit: Vec<What>,
     /// Whether bundles prove themselves.
     pub(crate) healthy: bool,
     /// Bytes of parts that arrived.
     pub(crate) arrived: usize,
     /// Connections end after so many more chunks.
     pub(crate) chunks_left: usize,
+    pub(crate) lockdown: bool,
 }
 
 /// A running door.
@@ -114,9 +118,11 @@ impl FakeDoor {
             trial: None,
             rolled_back: None,
             highest: 0,
+            audit: vec![What::Stopped; 2],
             healthy: true,
             arrived: 0,
             chunks_left: usize::MAX,
+            lockdown: false,
         }));
         let stop = Arc::new(AtomicBool::new(false));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -391,6 +397,8 @@ impl<'s, L: Read + Write> Conversation<'s, L> {
         if let Request::EventsSubscribe { from_seq } = packet.body {
             let events = self.state.lock().unwrap().events.clone();
             for event in events.into_iter().filter(|event| event.seq >= from_seq) {
+                // A sign of life may come at any time.
+                self.tell(packet.id, &Response::Done);
                 self.tell(packet.id, &Response::Event(event));
             }
         }

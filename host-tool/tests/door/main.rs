@@ -1,6 +1,7 @@
 //! The host against a door, over real sockets and pseudo-terminals: sessions, pushes, and the program's verbs. The door is
 //! a fake one, so that it can misbehave; whole flows with the real one are in the workspace's `tests`.
 
+mod audit;
 mod fake_door;
 mod pushes;
 mod sessions;

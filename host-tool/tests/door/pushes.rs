@@ -39,6 +39,7 @@ pub(crate) fn bundle(us: &Us, counter: u64, len: usize) -> File {
         space: &space,
         networks: None,
         classifier: Some(&classifier),
+        calibration: None,
         people: None,
         policy: Some(&policy),
         self_test: None,

@@ -11,20 +11,20 @@ use serde_json::Value;
 
 use crate::fake_door::{FakeDoor, Mischief, code};
 
-struct Ended {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ended {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {}{}", self.out, self.err))
     }
 }
 
 /// Runs `facelatch` with its workspace in `home`, and `input` on its standard input.
-fn facelatch(home: &Path, args: &[&str], input: &str) -> Ended {
+pub(crate) fn facelatch(home: &Path, args: &[&str], input: &str) -> Ended {
     let mut child = Command::new(env!("CARGO_BIN_EXE_facelatch"))
         .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .env("FACELATCH_HOME", home)
@@ -51,7 +51,7 @@ fn facelatch(home: &Path, args: &[&str], input: &str) -> Ended {
 }
 
 /// Runs it, and expects this exit code and words on standard output or error.
-fn expect(home: &Path, args: &[&str], code: i32, says: &str) -> Ended {
+pub(crate) fn expect(home: &Path, args: &[&str], code: i32, says: &str) -> Ended {
     let ended = facelatch(home, args, "");
     let said = ended.out.contains(says) || ended.err.contains(says);
     assert!(
@@ -125,6 +125,31 @@ fn a_door_is_paired_used_and_forgotten() {
         &["hosts", "list", "--to", to],
         3,
         "takes the role admin",
+    );
+    expect(&home, &["door", "unlock"], 2, "--to");
+    expect(
+        &other,
+        &["door", "unlock", "--to", to],
+        0,
+        "unlocked, door unlocked until 2023",
+    );
+    expect(
+        &other,
+        &["door", "lockdown", "--to", to],
+        3,
+        "takes the role admin",
+    );
+    let locked = facelatch(&home, &["door", "lockdown", "--to", to, "--json"], "").json();
+    assert_eq!(
+        (&locked["door"], &locked["done"]),
+        (&"locked-down".into(), &"locked down".into())
+    );
+    expect(&other, &["door", "unlock", "--to", to], 3, "door release");
+    expect(
+        &home,
+        &["door", "release", "--to", to],
+        0,
+        "released, door locked",
     );
     expect(&home, &["hosts", "close", "--to", to], 0, "closed");
     expect(

@@ -35,7 +35,10 @@ pub(crate) const COUNTER: u64 = 10;
 /// Largest bundle taken.
 pub(crate) const MAX_BUNDLE: u64 = 1 << 20;
 
+/// Frames come fast, so that many are judged beside every case.
 const SETTINGS: &str = "\
+[camera]
+frame_interval_ms = 20
 [link]
 frame_timeout_ms = 1000
 write_timeout_ms = 1000
@@ -69,6 +72,8 @@ impl Stage {
             .1;
         let board = sim
             .replace("at_end = \"wait\"", "at_end = \"loop\"")
+            .replace("frames_per_photo = 10", "frames_per_photo = 6")
+            .replace("gap_frames = 40", "gap_frames = 2")
             .replace(
                 "clock = \"system\"",
                 "clock = \"system\"\nrelay_record = \"relay.jsonl\"",

@@ -60,6 +60,7 @@ impl Stage {
             .1;
         let board = sim
             .replace("at_end = \"wait\"", "at_end = \"loop\"")
+            .replace("frame_interval_ms = 100", "frame_interval_ms = 20")
             .replace("frames_per_photo = 10", "frames_per_photo = 6")
             .replace("gap_frames = 40", "gap_frames = 2");
         fs::write(folder.path().join("board.toml"), board).unwrap();

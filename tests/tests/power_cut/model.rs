@@ -87,7 +87,7 @@ impl Model {
                 self.remove(session, person)
             }
             11 | 12 => self.push(session),
-            13 => self.receive(session),
+            13 | 14 => self.receive(session),
             _ => self.prove(session),
         }
     }
@@ -148,7 +148,7 @@ impl Model {
 
     /// Sends a bundle and leaves it there.
     fn receive(&mut self, session: &mut Session) -> io::Result<&'static str> {
-        let network: Vec<u8> = (0..300_000u32).map(|i| (i * i >> 3) as u8).collect();
+        let network: Vec<u8> = (0..300_000u64).map(|i| ((i * i) >> 3) as u8).collect();
         let parts = [(PartKind::Networks, "net.onnx", network)];
         // Never committed: its counter is nobody's.
         let packed = bundle(u64::MAX, &self.space, &parts);

@@ -4,7 +4,7 @@ use facelatch_protocol::{
     BundleFault, BundleProgress, Chunk, Digest, DoorState, GalleryRecord, HOSTS_PER_PAGE,
     HostsPage, PEOPLE_PER_PAGE, PeoplePage, Person, PublicKey, Refusal, Request, Response, Role,
     RollbackReason, RolledBack, Staging, Status, TemplateKey, Text, Trial, UpdateStatus,
-    audit::{AuditHead, AuditPage},
+    audit::{AuditHead, AuditPage, Chain, What},
     bundle::Head,
 };
 
@@ -35,6 +35,7 @@ pub(super) fn answer(state: &mut State, host: PublicKey, request: &Request) -> O
         | Request::PairingOpen { .. }
         | Request::PairingClose
         | Request::TimeSync { .. }
+        | Request::Lockdown { .. }
             if role < Role::Admin =>
         {
             Err(Refusal::Role {
@@ -53,6 +54,19 @@ fn other(state: &mut State, asker: PublicKey, request: &Request) -> Result<Respo
     match request {
         Request::Status => return Ok(Response::Status(status(state))),
         Request::DoorState => return Ok(Response::Door(DoorState::Locked)),
+        Request::Unlock if state.lockdown => return Err(Refusal::LockedDown),
+        Request::Unlock => {
+            return Ok(Response::Door(DoorState::Unlocked {
+                until_unix_ms: 1_700_000_000_000,
+            }));
+        }
+        Request::Lockdown { on } => {
+            state.lockdown = *on;
+            return Ok(Response::Door(match on {
+                true => DoorState::LockedDown,
+                false => DoorState::Locked,
+            }));
+        }
         Request::TimeSync { unix_ms } => {
             let (unix_ms, moved_ms) = (*unix_ms, 5);
             return Ok(Response::Time { unix_ms, moved_ms });
@@ -128,17 +142,7 @@ fn other(state: &mut State, asker: PublicKey, request: &Request) -> Result<Respo
             state.keys = Some(*keys);
         }
         Request::AuditRead { from_seq } => {
-            let head = AuditHead {
-                first_seq: 1,
-                next_seq: 3,
-                last: Digest([2; 32]),
-            };
-            return Ok(Response::Audit(AuditPage {
-                head,
-                first_seq: *from_seq,
-                before: Digest([1; 32]),
-                records: [1, 2, 3].into_iter().collect(),
-            }));
+            return Ok(Response::Audit(audit_page(&state.audit, *from_seq)));
         }
         Request::EventsSubscribe { .. } | Request::Goodbye => {}
         Request::BundleAbort => {
@@ -281,5 +285,37 @@ fn status(state: &State) -> Status {
         door: DoorState::Locked,
         last_fault: None,
         free_bytes: 0,
+    }
+}
+
+/// Two records from a number on.
+fn audit_page(audit: &[What], from_seq: u64) -> AuditPage {
+    let from = from_seq.clamp(1, audit.len() as u64 + 1);
+    let (mut chain, mut before, mut records) = (Chain::BEGINNING, Chain::BEGINNING, vec![]);
+    for what in audit {
+        if chain.next_seq == from {
+            before = chain;
+        }
+        let wanted = (from..from + 2).contains(&chain.next_seq);
+        let (record, next) = chain
+            .continued(1_000 * chain.next_seq, what.clone())
+            .unwrap();
+        if wanted {
+            records.extend_from_slice(&record);
+        }
+        chain = next;
+    }
+    if chain.next_seq == from {
+        before = chain;
+    }
+    AuditPage {
+        head: AuditHead {
+            first_seq: 1,
+            next_seq: chain.next_seq,
+            last: chain.last,
+        },
+        first_seq: from,
+        before: before.last,
+        records: records.into_iter().collect(),
     }
 }

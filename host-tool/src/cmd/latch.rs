@@ -1,0 +1,98 @@
+//! `facelatch door`: lets somebody in from afar, and begins and ends a lockdown.
+
+use std::fmt;
+
+use facelatch_protocol::DoorState;
+use serde::Serialize;
+
+use crate::{
+    Error, Exit,
+    cli::Global,
+    cmd::{door::connect, events::clock},
+};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+`unlock` lets somebody in, for as long as the door lets anybody in (door.unlock_ms), and takes the role operator.
+`lockdown` keeps everybody out until `release`, through restarts of the door too; both take the role admin. Whoever is
+inside gets out by request to exit, and everybody by the fire input. The door puts this host's name on record.
+
+Exit code 1: the door does not do it, because something is broken (see `facelatch status`); a lockdown is on record all the
+same. Exit code 3: the door refused.
+
+Example: facelatch door unlock --to 192.0.2.7:7117
+Example: facelatch door lockdown --to reception --json
+Example: facelatch door release --to reception")]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+    /// The door: HOST[:PORT], a serial device such as /dev/ttyUSB0[@BAUD], or the name of a paired door.
+    // An argument of all verbs below cannot be required: `run` asks for it.
+    #[arg(long, global = true, value_name = "HOST:PORT|TTY|NAME")]
+    to: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Let somebody in now.
+    Unlock,
+    /// Let nobody in until `release`.
+    Lockdown,
+    /// End the lockdown.
+    Release,
+}
+
+#[derive(Serialize)]
+struct Report {
+    device: String,
+    done: &'static str,
+    door: &'static str,
+    unlocked_until_unix_ms: Option<u64>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}, door {}", self.device, self.done, self.door)?;
+        match self.unlocked_until_unix_ms {
+            Some(until) => write!(f, " until {}", clock(until)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// An unreachable door, or one that refuses.
+pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
+    let to = args.to.as_deref().ok_or_else(|| {
+        Error::Usage("name the door: --to HOST:PORT, a serial device or a door's name".into())
+    })?;
+    let mut client = connect(&global.home(), to)?;
+    let (done, state) = match args.verb {
+        Verb::Unlock => ("unlocked", client.unlock()),
+        Verb::Lockdown => ("locked down", client.lockdown(true)),
+        Verb::Release => ("released", client.lockdown(false)),
+    };
+    let state = state.map_err(Error::from)?;
+    global.format().print(&Report {
+        device: client.device().to_owned(),
+        done,
+        door: state.as_str(),
+        unlocked_until_unix_ms: state.until_unix_ms(),
+    })?;
+    Ok(match state {
+        DoorState::Fault => Exit::No,
+        DoorState::Starting
+        | DoorState::Locked
+        | DoorState::Unlocked { .. }
+        | DoorState::Stopped
+        | DoorState::OpenBySchedule
+        | DoorState::HeldOpen
+        | DoorState::ForcedOpen
+        | DoorState::LockedDown
+        | DoorState::Fire => Exit::Done,
+    })
+}

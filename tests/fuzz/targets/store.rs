@@ -1,0 +1,4 @@
+//! See `facelatch_fuzz_targets::store`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| facelatch_fuzz_targets::store(data));
