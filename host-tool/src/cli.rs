@@ -63,6 +63,8 @@ pub enum Verb {
     Embed(cmd::embed::Args),
     /// Find the faces in photos.
     Detect(cmd::detect::Args),
+    /// Measure liveness on clips, and make synthetic ones.
+    Pad(cmd::pad::Args),
     /// Say who is in a photo, and draw it.
     Predict(cmd::predict::Args),
     /// Pair with a door that shows a code: from then on, it knows this host.

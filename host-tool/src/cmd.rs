@@ -16,6 +16,7 @@ pub mod keys;
 pub mod latch;
 pub mod models;
 pub mod pack;
+pub mod pad;
 pub mod pair;
 pub mod people;
 pub mod predict;

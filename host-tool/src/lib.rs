@@ -21,6 +21,7 @@ pub mod enroll;
 pub mod evaluate;
 pub mod home;
 pub mod pack;
+pub mod pad;
 pub mod predict;
 pub mod self_test;
 pub mod train;

@@ -42,6 +42,7 @@ fn run(global: &Global, verb: &Verb) -> anyhow::Result<Exit> {
         Verb::Evaluate(args) => cmd::evaluate::run(global, args),
         Verb::Embed(args) => cmd::embed::run(global, args),
         Verb::Detect(args) => cmd::detect::run(global, args),
+        Verb::Pad(args) => cmd::pad::run(global, args),
         Verb::Predict(args) => cmd::predict::run(global, args),
         Verb::Pair(args) => cmd::pair::run(global, args),
         Verb::Hosts(args) => cmd::hosts::run(global, args),

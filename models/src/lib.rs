@@ -16,6 +16,7 @@ pub mod compile;
 pub mod embedding;
 pub mod facenet;
 pub mod image;
+pub mod liveness;
 pub mod manifest;
 pub mod mtcnn;
 pub mod net;
