@@ -33,7 +33,7 @@ pub enum Level {
     /// The track's passive cues must not speak against it. Weak.
     #[default]
     Passive,
-    /// The passive cues, and the head must turn as asked.
+    /// The head must turn as asked.
     Challenge,
 }
 
