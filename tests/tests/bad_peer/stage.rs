@@ -12,10 +12,7 @@ use facelatch_protocol::{
     bundle::PartKind,
     session::{Order, PairRequest, Versions},
 };
-use facelatch_tests::{
-    door::{Door, facelatchd},
-    programs::data,
-};
+use facelatch_tests::{door::Door, watch::watching_with};
 use tempfile::TempDir;
 
 use crate::far_end::{
@@ -59,34 +56,20 @@ impl Stage {
     pub(crate) fn start() -> Stage {
         let folder = TempDir::new().unwrap();
         let door_data = folder.path().join("door");
-        fs::create_dir(&door_data).unwrap();
-        fs::write(door_data.join("device.toml"), SETTINGS).unwrap();
-        let photos = folder.path().join("photos");
-        fs::create_dir(&photos).unwrap();
-        let stranger = data("demo/visitors/biden.jpg");
-        fs::copy(stranger, photos.join("biden.jpg")).unwrap();
-        let sim = facelatch_boards::BUILT_IN
-            .iter()
-            .find(|(name, _)| *name == "sim")
-            .unwrap()
-            .1;
-        let board = sim
-            .replace("at_end = \"wait\"", "at_end = \"loop\"")
-            .replace("frames_per_photo = 10", "frames_per_photo = 6")
-            .replace("gap_frames = 40", "gap_frames = 2")
-            .replace(
+        let changes = [
+            ("frames_per_photo = 10", "frames_per_photo = 6"),
+            ("gap_frames = 40", "gap_frames = 2"),
+            (
                 "clock = \"system\"",
                 "clock = \"system\"\nrelay_record = \"relay.jsonl\"",
-            );
-        let board_file = folder.path().join("board.toml");
-        fs::write(&board_file, board).unwrap();
-        let door = Door::start(
-            facelatchd(&door_data)
-                .arg("--board")
-                .arg(&board_file)
-                .arg("--replay")
-                .arg(&photos),
-        );
+            ),
+        ];
+        let door = Door::start(&mut watching_with(
+            &door_data,
+            &["biden.jpg"],
+            SETTINGS,
+            &changes,
+        ));
         let code = door.pairing_code();
         let admin = wants(Role::Admin);
         let (key, _) = connect(door.address())

@@ -1,9 +1,7 @@
 //! The door under test: its data folder survives, its process does not.
 
 use std::{
-    fs,
     net::TcpStream,
-    path::PathBuf,
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -13,10 +11,7 @@ use facelatch_protocol::{
     DisplayName, PublicKey, Role,
     session::{Order, PairRequest},
 };
-use facelatch_tests::{
-    door::{Door, facelatchd},
-    programs::data,
-};
+use facelatch_tests::{door::Door, watch::watching_with};
 use tempfile::TempDir;
 
 use crate::far_end::{FarEnd, bundles::trusted, connect};
@@ -45,36 +40,20 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new() -> Stage {
-        let folder = TempDir::new().unwrap();
-        let door_data = folder.path().join("door");
-        fs::create_dir(&door_data).unwrap();
-        fs::write(door_data.join("device.toml"), SETTINGS).unwrap();
-        let photos = folder.path().join("photos");
-        fs::create_dir(&photos).unwrap();
-        let stranger = data("demo/visitors/biden.jpg");
-        fs::copy(stranger, photos.join("biden.jpg")).unwrap();
-        let sim = facelatch_boards::BUILT_IN
-            .iter()
-            .find(|(name, _)| *name == "sim")
-            .unwrap()
-            .1;
-        let board = sim
-            .replace("at_end = \"wait\"", "at_end = \"loop\"")
-            .replace("frame_interval_ms = 100", "frame_interval_ms = 20")
-            .replace("frames_per_photo = 10", "frames_per_photo = 6")
-            .replace("gap_frames = 40", "gap_frames = 2");
-        fs::write(folder.path().join("board.toml"), board).unwrap();
         Stage {
-            folder,
+            folder: TempDir::new().unwrap(),
             key: std::cell::OnceCell::new(),
         }
     }
 
     fn command(&self) -> Command {
-        let path = |name: &str| -> PathBuf { self.folder.path().join(name) };
-        let mut command = facelatchd(&path("door"));
-        command.arg("--board").arg(path("board.toml"));
-        command.arg("--replay").arg(path("photos"));
+        let changes = [
+            ("frame_interval_ms = 100", "frame_interval_ms = 20"),
+            ("frames_per_photo = 10", "frames_per_photo = 6"),
+            ("gap_frames = 40", "gap_frames = 2"),
+        ];
+        let door = self.folder.path().join("door");
+        let mut command = watching_with(&door, &["biden.jpg"], SETTINGS, &changes);
         command.env("RUST_LOG", "warn,facelatch_device::link=info");
         command
     }
