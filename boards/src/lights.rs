@@ -14,6 +14,7 @@ pub(crate) enum Light {
 }
 
 const SLOW: Light = Light::Blink(Duration::from_millis(1_000));
+const MEDIUM: Light = Light::Blink(Duration::from_millis(500));
 const FAST: Light = Light::Blink(Duration::from_millis(200));
 
 /// Green and red for a pattern. Green alone and steady means one thing only: come in.
@@ -28,6 +29,14 @@ pub(crate) fn lights(pattern: Pattern) -> (Light, Light) {
         Pattern::Fault => (FAST, FAST),
         Pattern::LockedDown => (SLOW, Light::On),
         Pattern::Alarm => (FAST, Light::On),
+        Pattern::LookStraight => (FAST, Light::Off),
+        Pattern::TurnLeft => (MEDIUM, Light::Off),
+        Pattern::TurnRight => (Light::Off, MEDIUM),
+        Pattern::LookUp => (MEDIUM, Light::On),
+        Pattern::LookDown => (MEDIUM, SLOW),
+        Pattern::ShowAdmin => (SLOW, FAST),
+        Pattern::EnterPin => (FAST, SLOW),
+        Pattern::LockedOut => (MEDIUM, MEDIUM),
     }
 }
 
@@ -58,6 +67,14 @@ mod tests {
             Pattern::Fault,
             Pattern::LockedDown,
             Pattern::Alarm,
+            Pattern::LookStraight,
+            Pattern::TurnLeft,
+            Pattern::TurnRight,
+            Pattern::LookUp,
+            Pattern::LookDown,
+            Pattern::ShowAdmin,
+            Pattern::EnterPin,
+            Pattern::LockedOut,
         ];
         for (i, a) in all.iter().enumerate() {
             for b in &all[..i] {

@@ -8,7 +8,7 @@ use crate::Error;
 
 /// What the indicator tells the person at the door. One meaning, one pattern; how it looks is the board's affair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Pattern {
     /// Not ready: networks are loading.
     Starting,
@@ -28,6 +28,22 @@ pub enum Pattern {
     LockedDown,
     /// The door was forced, or stays open.
     Alarm,
+    /// Look into the camera.
+    LookStraight,
+    /// Turn the head to your left.
+    TurnLeft,
+    /// Turn the head to your right.
+    TurnRight,
+    /// Lift the chin.
+    LookUp,
+    /// Lower the chin.
+    LookDown,
+    /// Somebody who may enroll others has to look into the camera.
+    ShowAdmin,
+    /// Type the PIN.
+    EnterPin,
+    /// Too many were denied: wait.
+    LockedOut,
 }
 
 /// What the buzzer lets be heard. One meaning, one sound; how it sounds is the board's affair.

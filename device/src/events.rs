@@ -166,6 +166,11 @@ impl std::fmt::Display for Sentence<'_> {
             }
             EventKind::Alarm { alarm, on: true } => write!(f, "alarm: {alarm}"),
             EventKind::Alarm { alarm, on: false } => write!(f, "alarm over: {alarm}"),
+            EventKind::Prompt(prompt) => write!(f, "prompt: {prompt}"),
+            EventKind::Enrollment(step) => write!(f, "enrollment: {step}"),
+            EventKind::Lockout(lockout) => write!(f, "lockout: {lockout}"),
+            EventKind::Duress { person } => write!(f, "{person} is under duress"),
+            EventKind::PassedOut { person } => write!(f, "{person} left"),
         }
     }
 }

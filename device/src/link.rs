@@ -190,7 +190,13 @@ impl Routes {
             | Request::PairingClose
             | Request::KeysReplace { .. }
             | Request::Unlock
-            | Request::Lockdown { .. } => &self.device,
+            | Request::Lockdown { .. }
+            | Request::PersonRename { .. }
+            | Request::EnrollmentOpen { .. }
+            | Request::EnrollmentClose
+            | Request::LockoutClear
+            | Request::PassedOut { .. }
+            | Request::PolicyStatus => &self.device,
         }
     }
 }
@@ -213,7 +219,13 @@ pub fn needed(request: &Request) -> Role {
         | Request::DoorState
         | Request::UpdateStatus
         | Request::AuditRead { .. }
-        | Request::Unlock => Role::Operator,
+        | Request::Unlock
+        | Request::PersonRename { .. }
+        | Request::EnrollmentOpen { .. }
+        | Request::EnrollmentClose
+        | Request::LockoutClear
+        | Request::PassedOut { .. }
+        | Request::PolicyStatus => Role::Operator,
         Request::BundleBegin { .. }
         | Request::BundleChunk(_)
         | Request::BundleCommit { .. }

@@ -436,6 +436,7 @@ fn is_repeatable(request: &Request) -> bool {
             | Request::HostRevoke { .. }
             | Request::KeysReplace { .. }
             | Request::Unlock
+            | Request::PersonRename { .. }
             | Request::Goodbye
     )
 }

@@ -369,6 +369,11 @@ impl Decided {
             | EventKind::Opened(_)
             | EventKind::Lockdown { .. }
             | EventKind::Alarm { .. }
+            | EventKind::Prompt(_)
+            | EventKind::Enrollment(_)
+            | EventKind::Lockout(_)
+            | EventKind::Duress { .. }
+            | EventKind::PassedOut { .. }
             | EventKind::RolledBack { .. } => None,
         }
     }

@@ -124,6 +124,13 @@ pub enum What {
         /// What was damaged.
         what: Text<96>,
     },
+    /// A person got another id.
+    PersonMoved {
+        /// The id before.
+        person: PersonId,
+        /// The id now.
+        to: PersonId,
+    },
 }
 
 /// Which records are kept.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     keys::PublicKey,
     names::{Digest, DisplayName, PersonId, Text},
+    visit::{Enrollment, Lockout, Prompt},
 };
 
 /// One thing that happened at the door.
@@ -82,6 +83,22 @@ pub enum EventKind {
         alarm: Alarm,
         /// Whether it began.
         on: bool,
+    },
+    /// Whoever stands at the door is asked for something.
+    Prompt(Prompt),
+    /// An enrollment at the door moved a step.
+    Enrollment(Enrollment),
+    /// Denials piled up, or an operator ended that.
+    Lockout(Lockout),
+    /// Somebody let themselves in with a duress code. Nothing at the door shows it.
+    Duress {
+        /// Who.
+        person: PersonId,
+    },
+    /// Somebody left, as a reader inside or a host says.
+    PassedOut {
+        /// Who.
+        person: PersonId,
     },
 }
 
@@ -214,11 +231,27 @@ pub enum Reason {
     Fault,
     /// There is a lockdown.
     LockedDown,
+    /// A face that must never open: it is on the list of those denied.
+    DenyListed,
+    /// The person may not pass at this door.
+    NotHere,
+    /// The person's time has not begun, or is over.
+    NotValid,
+    /// The person is disabled.
+    Disabled,
+    /// The PIN was wrong, or did not come in time.
+    WrongPin,
+    /// The person is inside already, as far as the door knows.
+    AlreadyInside,
+    /// The person has hours, and the door does not know what time it is.
+    NoClock,
+    /// Faces do not open until an operator says so: too many were denied.
+    FaceDisabled,
 }
 
 impl Reason {
     /// All reasons, in wire order.
-    pub const ALL: [Reason; 18] = [
+    pub const ALL: [Reason; 26] = [
         Reason::Granted,
         Reason::Unknown,
         Reason::Ambiguous,
@@ -237,6 +270,14 @@ impl Reason {
         Reason::EmptyGallery,
         Reason::Fault,
         Reason::LockedDown,
+        Reason::DenyListed,
+        Reason::NotHere,
+        Reason::NotValid,
+        Reason::Disabled,
+        Reason::WrongPin,
+        Reason::AlreadyInside,
+        Reason::NoClock,
+        Reason::FaceDisabled,
     ];
 
     /// The reason as one word of JSON and log files; stable.
@@ -261,6 +302,14 @@ impl Reason {
             Reason::EmptyGallery => "empty-gallery",
             Reason::Fault => "fault",
             Reason::LockedDown => "locked-down",
+            Reason::DenyListed => "deny-listed",
+            Reason::NotHere => "not-here",
+            Reason::NotValid => "not-valid",
+            Reason::Disabled => "disabled",
+            Reason::WrongPin => "wrong-pin",
+            Reason::AlreadyInside => "already-inside",
+            Reason::NoClock => "no-clock",
+            Reason::FaceDisabled => "face-disabled",
         }
     }
 }

@@ -15,17 +15,19 @@ pub mod message;
 pub mod names;
 pub mod refusal;
 pub mod session;
+pub mod visit;
 
 pub use event::{Alarm, DoorState, Event, EventKind, Opener, Reason, RollbackReason, UpdateStep};
 pub use frame::{Deframer, Encoder, FrameError};
 pub use keys::{PairingCode, PublicKey, Role, SigningKey, TrustedKeys};
 pub use message::{
     BundleId, BundleProgress, Chunk, Envelope, EnvelopeReply, Fault, GalleryRecord, Host,
-    HostsPage, Packet, PeoplePage, Person, Reply, Request, Response, RolledBack, Staging, Status,
-    Template, TemplateKey, Trial, UpdateStatus,
+    HostsPage, Packet, PeoplePage, Person, PolicyStatus, Reply, Request, Response, RolledBack,
+    Staging, Status, Template, TemplateKey, Trial, UpdateStatus,
 };
 pub use names::{Digest, DisplayName, NameError, PersonId, SpaceName, Text};
 pub use refusal::{BundleFault, Refusal};
+pub use visit::{Coverage, Enrollment, Factor, Lockout, NotEnrolled, Prompt};
 
 /// The oldest protocol version this code speaks.
 pub const VERSION_LOWEST: u16 = 2;

@@ -198,6 +198,33 @@ pub enum Request {
         /// Whether it begins.
         on: bool,
     },
+    /// Gives a person another id and name; templates and rules of the old id go with it. Answered with [`Response::Done`].
+    PersonRename {
+        /// Id until now.
+        person: PersonId,
+        /// Id from now on; may be the same.
+        to: PersonId,
+        /// Name to show.
+        name: DisplayName,
+    },
+    /// Lets the next face at the door be enrolled, with no admin's face before. Answered with [`Response::Done`].
+    EnrollmentOpen {
+        /// The id to give; `None`: the door makes one up.
+        person: Option<PersonId>,
+        /// The name to show; `None`: the door makes one up.
+        name: Option<DisplayName>,
+    },
+    /// Ends an enrollment at the door. Answered with [`Response::Done`].
+    EnrollmentClose,
+    /// Ends every lockout. Answered with [`Response::Done`].
+    LockoutClear,
+    /// Somebody left, for anti-passback. Answered with [`Response::Done`].
+    PassedOut {
+        /// Who.
+        person: PersonId,
+    },
+    /// Answered with [`Response::Policy`].
+    PolicyStatus,
 }
 
 /// What a device answers.
@@ -255,6 +282,8 @@ pub enum Response {
     },
     /// A page of the audit record.
     Audit(AuditPage),
+    /// The policy in force, and where things stand under it.
+    Policy(PolicyStatus),
 }
 
 /// How a device is.
@@ -292,6 +321,25 @@ pub struct Status {
     pub last_fault: Option<Fault>,
     /// Free space where the device keeps its data, in bytes.
     pub free_bytes: u64,
+}
+
+/// The policy in force, and where things stand under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// SHA-256 of the policy part; `None` while there is none: whoever is enrolled may pass at any time.
+    pub policy: Option<Digest>,
+    /// People it has rules for.
+    pub people: u32,
+    /// Whether the door knows what time it is.
+    pub clock: bool,
+    /// Whether the schedule holds the door open now.
+    pub open: bool,
+    /// Faces denied in a row.
+    pub denials: u32,
+    /// Faces do not open until then, milliseconds since 1970; `u64::MAX`: until an operator says so.
+    pub locked_until_unix_ms: Option<u64>,
+    /// People inside, as far as anti-passback knows.
+    pub inside: u32,
 }
 
 /// A fault and when it was.

@@ -122,6 +122,10 @@ pub enum Refusal {
     LockedDown,
     /// The door is starting or stopping, or something is broken.
     OutOfService,
+    /// There is another person of that id.
+    PersonExists,
+    /// An enrollment goes on at the door.
+    Enrolling,
 }
 
 impl fmt::Display for Refusal {
@@ -200,6 +204,8 @@ impl fmt::Display for Refusal {
             Refusal::OutOfService => {
                 f.write_str("it is out of service: `facelatch status` says what is broken")
             }
+            Refusal::PersonExists => f.write_str("it knows another person of that id"),
+            Refusal::Enrolling => f.write_str("somebody is being enrolled at the door: try again"),
         }
     }
 }

@@ -7,10 +7,11 @@
 mod frozen;
 
 use facelatch_protocol::{
-    Alarm, BundleFault, BundleId, Chunk, Digest, DisplayName, DoorState, Encoder, Envelope,
-    EnvelopeReply, EventKind, Host, HostsPage, Opener, Packet, PairingCode, PersonId, PublicKey,
-    Reason, Refusal, Request, Response, Role, RollbackReason, RolledBack, SigningKey, SpaceName,
-    Text, Trial, TrustedKeys, UpdateStatus, UpdateStep,
+    Alarm, BundleFault, BundleId, Chunk, Coverage, Digest, DisplayName, DoorState, Encoder,
+    Enrollment, Envelope, EnvelopeReply, EventKind, Factor, Host, HostsPage, Lockout, NotEnrolled,
+    Opener, Packet, PairingCode, PersonId, PolicyStatus, Prompt, PublicKey, Reason, Refusal,
+    Request, Response, Role, RollbackReason, RolledBack, SigningKey, SpaceName, Text, Trial,
+    TrustedKeys, UpdateStatus, UpdateStep,
     audit::{AuditHead, AuditPage, Chain, Entry, What},
     bundle::{FORMAT, Head, MAX_HEAD, Manifest, Part, PartKind, PartName, take_vector},
     session::{
@@ -183,6 +184,25 @@ fn requests() {
         (Request::Unlock, "19"),
         (Request::Lockdown { on: true }, "1a01"),
         (Request::Lockdown { on: false }, "1a00"),
+        (
+            Request::PersonRename {
+                person: ada(),
+                to: PersonId::parse("bob").unwrap(),
+                name: name(),
+            },
+            "1b0361646103626f620641646120c389",
+        ),
+        (
+            Request::EnrollmentOpen {
+                person: Some(ada()),
+                name: None,
+            },
+            "1c010361646100",
+        ),
+        (Request::EnrollmentClose, "1d"),
+        (Request::LockoutClear, "1e"),
+        (Request::PassedOut { person: ada() }, "1f03616461"),
+        (Request::PolicyStatus, "20"),
     ]);
 }
 
@@ -258,6 +278,18 @@ fn responses() {
             }),
             "0f01ac02c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1aa02d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d103050006",
         ),
+        (
+            Response::Policy(PolicyStatus {
+                policy: Some(digest(0xc1)),
+                people: 300,
+                clock: true,
+                open: false,
+                denials: 5,
+                locked_until_unix_ms: Some(NOW),
+                inside: 1,
+            }),
+            "1001c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1ac020100050180d095ffbc3101",
+        ),
     ]);
 }
 
@@ -326,7 +358,117 @@ fn events() {
         (DoorState::LockedDown, "08"),
         (DoorState::Fire, "09"),
     ]);
-    check(&[(Reason::LockedDown, "11")]);
+    check(&[
+        (Reason::LockedDown, "11"),
+        (Reason::DenyListed, "12"),
+        (Reason::NotHere, "13"),
+        (Reason::NotValid, "14"),
+        (Reason::Disabled, "15"),
+        (Reason::WrongPin, "16"),
+        (Reason::AlreadyInside, "17"),
+        (Reason::NoClock, "18"),
+        (Reason::FaceDisabled, "19"),
+    ]);
+    check(&[
+        (Prompt::LookStraight, "00"),
+        (Prompt::TurnLeft, "01"),
+        (Prompt::TurnRight, "02"),
+        (Prompt::LookUp, "03"),
+        (Prompt::LookDown, "04"),
+        (Prompt::ComeNearer, "05"),
+        (Prompt::HoldStill, "06"),
+        (Prompt::ShowAdmin, "07"),
+        (Prompt::EnterPin, "08"),
+    ]);
+    let coverage = Coverage {
+        straight: true,
+        left: true,
+        right: false,
+        up: false,
+        down: false,
+        luma_min: 90,
+        luma_max: 200,
+    };
+    check(&[
+        (EventKind::Prompt(Prompt::EnterPin), "0908"),
+        (EventKind::Enrollment(Enrollment::Asked), "0a00"),
+        (
+            EventKind::Enrollment(Enrollment::Vouched { admin: ada() }),
+            "0a0103616461",
+        ),
+        (
+            EventKind::Enrollment(Enrollment::Opened {
+                host: key(0xb1),
+                name: name(),
+            }),
+            "0a02b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b10641646120c389",
+        ),
+        (
+            EventKind::Enrollment(Enrollment::Taken {
+                taken: 3,
+                wanted: 5,
+            }),
+            "0a030305",
+        ),
+        (
+            EventKind::Enrollment(Enrollment::Done {
+                person: ada(),
+                templates: 5,
+                coverage,
+            }),
+            "0a04036164610501010000005ac8",
+        ),
+        (EventKind::Duress { person: ada() }, "0c03616461"),
+        (EventKind::PassedOut { person: ada() }, "0d03616461"),
+    ]);
+    check(&[
+        (Enrollment::Refused(NotEnrolled::NoAdmin), "0500"),
+        (Enrollment::Refused(NotEnrolled::NotAdmin), "0501"),
+        (
+            Enrollment::Refused(NotEnrolled::AlreadyEnrolled { person: ada() }),
+            "050203616461",
+        ),
+        (Enrollment::Refused(NotEnrolled::OtherFace), "0503"),
+        (
+            Enrollment::Refused(NotEnrolled::TimedOut { last: None }),
+            "050400",
+        ),
+        (
+            Enrollment::Refused(NotEnrolled::TimedOut {
+                last: Some(Reason::Blurred),
+            }),
+            "05040105",
+        ),
+        (Enrollment::Refused(NotEnrolled::GivenUp), "0505"),
+        (Enrollment::Refused(NotEnrolled::Full), "0506"),
+        (Enrollment::Refused(NotEnrolled::Fault), "0507"),
+    ]);
+    check(&[
+        (
+            EventKind::Lockout(Lockout::Waiting {
+                factor: Factor::Face,
+                person: None,
+                denials: 5,
+                until_unix_ms: NOW,
+            }),
+            "0b0000000580d095ffbc31",
+        ),
+        (
+            EventKind::Lockout(Lockout::Disabled {
+                factor: Factor::Pin,
+                person: Some(ada()),
+                denials: 50,
+            }),
+            "0b0101010361646132",
+        ),
+        (
+            EventKind::Lockout(Lockout::Cleared {
+                host: key(0xb1),
+                name: name(),
+            }),
+            "0b02b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b10641646120c389",
+        ),
+    ]);
     check(&[
         (RollbackReason::SelfTest, "00"),
         (RollbackReason::Networks, "01"),
@@ -359,6 +501,8 @@ fn refusals() {
         (Refusal::Keys, "21"),
         (Refusal::LockedDown, "22"),
         (Refusal::OutOfService, "23"),
+        (Refusal::PersonExists, "24"),
+        (Refusal::Enrolling, "25"),
     ]);
     check(&[
         (BundleFault::Unsigned, "09"),
@@ -423,6 +567,13 @@ fn audit_records() {
                 what: Text::cut("index"),
             },
             "0f05696e646578",
+        ),
+        (
+            What::PersonMoved {
+                person: ada(),
+                to: PersonId::parse("bob").unwrap(),
+            },
+            "100361646103626f62",
         ),
     ]);
     check(&[(

@@ -87,7 +87,13 @@ pub(crate) fn bundle(swap: &mut Swap, ask: Ask) -> Response {
         | Request::PairingClose
         | Request::KeysReplace { .. }
         | Request::Unlock
-        | Request::Lockdown { .. } => Err(Refusal::Internal),
+        | Request::Lockdown { .. }
+        | Request::PersonRename { .. }
+        | Request::EnrollmentOpen { .. }
+        | Request::EnrollmentClose
+        | Request::LockoutClear
+        | Request::PassedOut { .. }
+        | Request::PolicyStatus => Err(Refusal::Internal),
     };
     match done {
         Ok(()) => swap.progress(),
@@ -173,6 +179,13 @@ fn request_of(
                 })
             })
         }
+        // Not yet.
+        Request::PersonRename { .. }
+        | Request::EnrollmentOpen { .. }
+        | Request::EnrollmentClose
+        | Request::LockoutClear
+        | Request::PassedOut { .. }
+        | Request::PolicyStatus => return Ok(Response::Refused(Refusal::NotAllowed)),
         Request::Hello { .. }
         | Request::Goodbye
         | Request::BundleBegin { .. }

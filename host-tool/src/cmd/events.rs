@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use facelatch_protocol::{Event, EventKind, Opener};
+use facelatch_protocol::{Enrollment, Event, EventKind, Lockout, NotEnrolled, Opener};
 use serde::Serialize;
 
 use crate::{Error, Exit, cli::Global, cmd::door::Door};
@@ -124,6 +124,80 @@ pub enum What {
         /// Whether it began.
         on: bool,
     },
+    /// Whoever stands at the door is asked for something.
+    Prompt {
+        /// What.
+        prompt: &'static str,
+    },
+    /// An enrollment at the door moved a step.
+    Enrollment {
+        /// Which step.
+        enrollment: &'static str,
+        /// The newcomer, the admin who vouches, or whose face it is already.
+        person: Option<String>,
+        /// The step in words.
+        text: String,
+    },
+    /// Denials piled up, or an operator ended that.
+    Lockout {
+        /// "waiting", "disabled" or "cleared".
+        lockout: &'static str,
+        /// Whose PIN.
+        person: Option<String>,
+        /// When it ends.
+        until_unix_ms: Option<u64>,
+        /// In words.
+        text: String,
+    },
+    /// Somebody let themselves in with a duress code.
+    Duress {
+        /// Who.
+        person: String,
+    },
+    /// Somebody left.
+    PassedOut {
+        /// Who.
+        person: String,
+    },
+}
+
+impl From<Enrollment> for What {
+    fn from(step: Enrollment) -> What {
+        let person = match &step {
+            Enrollment::Vouched { admin } => Some(admin),
+            Enrollment::Done { person, .. }
+            | Enrollment::Refused(NotEnrolled::AlreadyEnrolled { person }) => Some(person),
+            Enrollment::Asked
+            | Enrollment::Opened { .. }
+            | Enrollment::Taken { .. }
+            | Enrollment::Refused(_) => None,
+        };
+        What::Enrollment {
+            enrollment: step.as_str(),
+            person: person.map(ToString::to_string),
+            text: step.to_string(),
+        }
+    }
+}
+
+impl From<Lockout> for What {
+    fn from(lockout: Lockout) -> What {
+        let (person, until_unix_ms) = match &lockout {
+            Lockout::Waiting {
+                person,
+                until_unix_ms,
+                ..
+            } => (person.as_ref(), Some(*until_unix_ms)),
+            Lockout::Disabled { person, .. } => (person.as_ref(), None),
+            Lockout::Cleared { .. } => (None, None),
+        };
+        What::Lockout {
+            lockout: lockout.as_str(),
+            person: person.map(ToString::to_string),
+            until_unix_ms,
+            text: lockout.to_string(),
+        }
+    }
 }
 
 impl From<Opener> for What {
@@ -186,6 +260,17 @@ impl From<Event> for EventReport {
                 alarm: alarm.as_str(),
                 on,
             },
+            EventKind::Prompt(prompt) => What::Prompt {
+                prompt: prompt.as_str(),
+            },
+            EventKind::Enrollment(step) => step.into(),
+            EventKind::Lockout(lockout) => lockout.into(),
+            EventKind::Duress { person } => What::Duress {
+                person: person.to_string(),
+            },
+            EventKind::PassedOut { person } => What::PassedOut {
+                person: person.to_string(),
+            },
         };
         EventReport {
             seq: event.seq,
@@ -244,6 +329,11 @@ impl fmt::Display for What {
             }
             What::Alarm { alarm, on: true } => write!(f, "alarm: {alarm}"),
             What::Alarm { alarm, on: false } => write!(f, "alarm over: {alarm}"),
+            What::Prompt { prompt } => write!(f, "prompt: {prompt}"),
+            What::Enrollment { text, .. } => write!(f, "enrollment: {text}"),
+            What::Lockout { text, .. } => write!(f, "lockout: {text}"),
+            What::Duress { person } => write!(f, "DURESS: {person} was made to open"),
+            What::PassedOut { person } => write!(f, "{person} left"),
         }
     }
 }

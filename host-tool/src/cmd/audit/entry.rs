@@ -68,6 +68,10 @@ enum Shown {
     GalleryRecovered {
         damaged: String,
     },
+    PersonMoved {
+        person: String,
+        to: String,
+    },
     /// Words of a newer version.
     Unreadable,
 }
@@ -122,6 +126,10 @@ impl Line {
             What::GalleryRecovered { what } => Shown::GalleryRecovered {
                 damaged: what.to_string(),
             },
+            What::PersonMoved { person, to } => Shown::PersonMoved {
+                person: person.to_string(),
+                to: to.to_string(),
+            },
         };
         Line {
             seq,
@@ -163,6 +171,7 @@ impl fmt::Display for Line {
                     "gallery was damaged ({damaged}) and read back from its export"
                 )
             }
+            Shown::PersonMoved { person, to } => write!(f, "{person} is called {to} now"),
             Shown::Unreadable => f.write_str("something this version has no words for"),
         }
     }

@@ -149,6 +149,12 @@ fn other(state: &mut State, asker: PublicKey, request: &Request) -> Result<Respo
             state.offered = None;
             return Ok(Response::Bundle(progress(state)));
         }
+        Request::PersonRename { .. }
+        | Request::EnrollmentOpen { .. }
+        | Request::EnrollmentClose
+        | Request::LockoutClear
+        | Request::PassedOut { .. }
+        | Request::PolicyStatus => return Err(Refusal::NotAllowed),
         Request::Hello { .. }
         | Request::BundleBegin { .. }
         | Request::BundleChunk(_)
