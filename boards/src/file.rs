@@ -1,7 +1,7 @@
 //! Board files: the facts of one kind of board in TOML, and the ones built into the program.
 //!
-//! Facts only (what is wired where, which state is safe); how long a door stays open and who may pass is the daemon's
-//! configuration. `open.rs` turns a [`BoardFile`] into drivers.
+//! Facts only: what is wired where, which state is safe, how long this door takes to walk through. Who may pass is the
+//! daemon's affair, and its settings may differ from what the file says of the door. `open.rs` turns a [`BoardFile`] into drivers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,9 @@ pub struct BoardFile {
     pub fire: Option<InputFacts>,
     /// Buzzer at the door, if there is one.
     pub buzzer: Option<BuzzerFacts>,
+    /// How long this door takes; what is left out is the daemon's default.
+    #[serde(default)]
+    pub door: DoorFacts,
     /// How the simulated parts behave; ignored by real hardware.
     #[serde(default)]
     pub sim: SimFacts,
@@ -223,6 +226,18 @@ impl ExitFacts {
     }
 }
 
+/// How long a door takes. The settings of a door that is set up with this board start from these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DoorFacts {
+    /// Milliseconds that an opening unlocks it.
+    pub unlock_ms: Option<u64>,
+    /// Whether it locks as soon as its leaf has closed.
+    pub relock_on_close: Option<bool>,
+    /// Milliseconds after which an open leaf is an alarm; 0 for never.
+    pub held_open_ms: Option<u64>,
+}
+
 /// A buzzer that sounds as long as its line is at one level.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -365,6 +380,7 @@ mod tests {
             let board = BoardFile::parse(&whole, name).unwrap_or_else(|e| panic!("{e}"));
             assert!(board.fire.is_some() && board.tamper.is_some() && board.buzzer.is_some());
             assert!(board.door_sensor.is_some());
+            assert_eq!(board.door.unlock_ms, Some(5_000));
             assert!(
                 board
                     .request_to_exit
@@ -431,6 +447,11 @@ mod tests {
                 name: "a camera of no size",
                 text: sim.replace("width_px = 640", "width_px = 0"),
                 says: &["width_px"],
+            },
+            Case {
+                name: "unknown key of the door",
+                text: format!("{pi4}\n[door]\nunlok_ms = 5\n"),
+                says: &["unlok_ms", "did you mean `unlock_ms`?"],
             },
             Case {
                 name: "not toml",

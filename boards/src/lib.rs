@@ -36,7 +36,7 @@ pub use camera::{Camera, Capture, Frame};
 pub use clock::{Clock, SystemClock};
 pub use error::Error;
 pub use file::{
-    BUILT_IN, BoardFile, ButtonFacts, BuzzerFacts, CameraFacts, ContactFacts, ExitFacts,
+    BUILT_IN, BoardFile, ButtonFacts, BuzzerFacts, CameraFacts, ContactFacts, DoorFacts, ExitFacts,
     IndicatorFacts, InputFacts, Level, Pull, RelayDriver, RelayFacts, V4lFacts,
 };
 pub use nearest::nearest;

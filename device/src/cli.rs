@@ -74,7 +74,11 @@ impl Args {
             .config
             .clone()
             .unwrap_or_else(|| self.data.join("device.toml"));
-        let mut config = Config::load_or_create(&file)?;
+        let defaults = Config::of_door(&board.door).map_err(|why| Error::Config {
+            path: self.board.clone().into(),
+            why,
+        })?;
+        let mut config = Config::load_or_create(&file, defaults)?;
         if let Some(listen) = &self.listen {
             config.link.tcp_listen.clone_from(listen);
         }

@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use facelatch_boards::{Latch, nearest};
+use facelatch_boards::{DoorFacts, Latch, nearest};
 use facelatch_models::{mtcnn::DetectorConfig, openset::Gate};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -226,18 +226,34 @@ settings! {
 }
 
 impl Config {
-    /// Reads the file; writes it with all defaults if there is none.
+    /// The defaults of a door with these facts.
+    ///
+    /// # Errors
+    /// A fact outside its range, in words.
+    pub fn of_door(facts: &DoorFacts) -> Result<Config, String> {
+        let mut config = Config::default();
+        let door = &mut config.door;
+        door.unlock_ms = facts.unlock_ms.unwrap_or(door.unlock_ms);
+        door.relock_on_close = facts.relock_on_close.unwrap_or(door.relock_on_close);
+        door.held_open_ms = facts.held_open_ms.unwrap_or(door.held_open_ms);
+        match config.out_of_range() {
+            Some(problem) => Err(format!("board file: {problem}")),
+            None => Ok(config),
+        }
+    }
+
+    /// Reads the file, where a key left out has its value in `defaults`; writes it with all of those if there is none.
     ///
     /// # Errors
     /// [`Error::Config`] for anything the operator can correct, [`Error::Storage`] if it cannot be read or written.
-    pub fn load_or_create(path: &Path) -> Result<Config, Error> {
+    pub fn load_or_create(path: &Path, defaults: Config) -> Result<Config, Error> {
         match fs::read_to_string(path) {
-            Ok(text) => Config::parse(&text).map_err(|why| Error::Config {
+            Ok(text) => Config::parse(&text, &defaults).map_err(|why| Error::Config {
                 path: path.to_owned(),
                 why,
             }),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                let config = Config::default();
+                let config = defaults;
                 fs::write(path, config.to_text()).map_err(Error::storage("write", path))?;
                 Ok(config)
             }
@@ -245,11 +261,11 @@ impl Config {
         }
     }
 
-    /// Reads the text of a `device.toml`.
+    /// Reads the text of a `device.toml`; a key left out has its value in `defaults`.
     ///
     /// # Errors
     /// What is wrong and what would be right, in words.
-    pub fn parse(text: &str) -> Result<Config, String> {
+    pub fn parse(text: &str, defaults: &Config) -> Result<Config, String> {
         let table: Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
         for (section, value) in &table {
             let Some((_, _, keys)) = DOCS.iter().find(|(name, ..)| name == section) else {
@@ -266,7 +282,9 @@ impl Config {
                 }
             }
         }
-        let config: Config = toml::from_str(text).map_err(|e| e.to_string())?;
+        // Judged alone first, for messages that show the place in the text.
+        let _: Config = toml::from_str(text).map_err(|e| e.to_string())?;
+        let config = laid_over(defaults, table)?;
         if let Some(problem) = config.out_of_range() {
             return Err(problem);
         }
@@ -388,6 +406,17 @@ impl Config {
     }
 }
 
+/// The settings in `table`, and those of `below` where it has none.
+fn laid_over(below: &Config, table: Table) -> Result<Config, String> {
+    let mut all = Table::try_from(below).map_err(|e| e.to_string())?;
+    for (section, value) in table {
+        if let (Some(Value::Table(all)), Value::Table(keys)) = (all.get_mut(&section), value) {
+            all.extend(keys);
+        }
+    }
+    all.try_into().map_err(|e: toml::de::Error| e.to_string())
+}
+
 /// The f64 that prints as the f32 does.
 fn plain(value: f32) -> f64 {
     (f64::from(value) * 1e6).round() / 1e6
@@ -418,8 +447,9 @@ mod tests {
     #[test]
     fn the_written_file_reads_back_as_the_defaults() {
         let text = Config::default().to_text();
-        assert_eq!(Config::parse(&text), Ok(Config::default()));
-        assert_eq!(Config::parse(""), Ok(Config::default()));
+        let parse = |text| Config::parse(text, &Config::default());
+        assert_eq!(parse(&text), Ok(Config::default()));
+        assert_eq!(parse(""), Ok(Config::default()));
     }
 
     #[test]
@@ -478,7 +508,9 @@ mod tests {
         ];
         let mut failures = vec![];
         for (text, expected) in cases {
-            let found = Config::parse(text).err().unwrap_or_default();
+            let found = Config::parse(text, &Config::default())
+                .err()
+                .unwrap_or_default();
             if !found.contains(expected) {
                 failures.push(format!("{text:?}: {found}"));
             }
@@ -490,14 +522,39 @@ mod tests {
     fn a_first_start_writes_the_file_and_the_next_reads_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("device.toml");
-        assert_eq!(Config::load_or_create(&path).unwrap(), Config::default());
+        let load = || Config::load_or_create(&path, Config::default());
+        assert_eq!(load().unwrap(), Config::default());
         let text = fs::read_to_string(&path)
             .unwrap()
             .replace("unlock_ms = 5000", "unlock_ms = 7000");
         fs::write(&path, text).unwrap();
-        assert_eq!(Config::load_or_create(&path).unwrap().door.unlock_ms, 7000);
+        assert_eq!(load().unwrap().door.unlock_ms, 7000);
         fs::write(&path, "nonsense").unwrap();
-        let error = Config::load_or_create(&path).unwrap_err();
+        let error = load().unwrap_err();
         assert!(matches!(error, Error::Config { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_door_starts_from_what_its_board_says_and_its_settings_have_the_last_word() {
+        let facts = DoorFacts {
+            unlock_ms: Some(8_000),
+            relock_on_close: Some(false),
+            held_open_ms: None,
+        };
+        let of_door = Config::of_door(&facts).unwrap();
+        assert_eq!(of_door.door.unlock_ms, 8_000);
+        assert_eq!(of_door.door.held_open_ms, 30_000);
+        let config = Config::parse("[door]\nunlock_ms = 3000", &of_door).unwrap();
+        assert_eq!(config.door.unlock_ms, 3_000);
+        assert!(!config.door.relock_on_close);
+        let facts = DoorFacts {
+            unlock_ms: Some(1),
+            ..facts
+        };
+        let problem = Config::of_door(&facts).unwrap_err();
+        assert!(
+            problem.starts_with("board file: door.unlock_ms is 1"),
+            "{problem}"
+        );
     }
 }

@@ -32,8 +32,9 @@ use minisign::KeyPair;
 /// `device.toml`, a board file, and the `manifest.toml` of networks.
 pub fn config(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    if let Ok(config) = Config::parse(&text) {
-        assert_eq!(Config::parse(&config.to_text()), Ok(config));
+    let parse = |text: &str| Config::parse(text, &Config::default());
+    if let Ok(config) = parse(&text) {
+        assert_eq!(parse(&config.to_text()), Ok(config));
     }
     let _ = BoardFile::parse(&text, "board.toml");
     let _ = Manifest::parse(&text);

@@ -600,8 +600,9 @@ mod tests {
         assert_eq!(is_readable(&seed(people(), "record")), [false, true]);
         assert!(Classifier::from_bytes(&seed(classifier(), "classifier")).is_some());
         let text = |name| String::from_utf8(seed(config(), name)).unwrap();
-        assert!(Config::parse(&text("device.toml")).is_ok());
-        assert!(Config::parse(&text("device-short.toml")).is_ok());
+        let parse = |name| Config::parse(&text(name), &Config::default());
+        assert!(parse("device.toml").is_ok());
+        assert!(parse("device-short.toml").is_ok());
         assert!(BoardFile::parse(&text("board.toml"), "board.toml").is_ok());
         assert!(manifest::Manifest::parse(&text("networks.toml")).is_ok());
     }
