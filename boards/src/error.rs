@@ -36,16 +36,6 @@ pub enum Error {
         /// The Cargo features that bring everything a real board needs.
         feature: &'static str,
     },
-    /// Nothing in this version drives what the board file names.
-    #[error(
-        "board {board} needs {needs}, which this version does not drive yet; use a Raspberry Pi board file or sim"
-    )]
-    NotDriven {
-        /// The board's name.
-        board: String,
-        /// What it needs.
-        needs: &'static str,
-    },
     /// A replay folder or its `replay.toml` cannot be used.
     #[error("replay {path}: {problem}")]
     Replay {
@@ -127,7 +117,6 @@ impl Error {
             Error::UnknownBoard { .. }
             | Error::BoardFile { .. }
             | Error::NotBuilt { .. }
-            | Error::NotDriven { .. }
             | Error::Replay { .. } => true,
             Error::CameraUnusable { .. }
             | Error::CameraLost { .. }

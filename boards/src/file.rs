@@ -33,6 +33,9 @@ pub struct BoardFile {
     pub summary: String,
     /// Where frames come from.
     pub camera: CameraFacts,
+    /// Where lines are numbered; only the GPIO character device has more than one place.
+    #[serde(default)]
+    pub gpio: GpioFacts,
     /// What moves the latch.
     pub relay: RelayFacts,
     /// Light at the door, if there is one.
@@ -81,6 +84,22 @@ pub struct V4lFacts {
     pub frames_per_second: u32,
     /// A camera silent for this long is gone.
     pub timeout_ms: u32,
+}
+
+/// Where lines are.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GpioFacts {
+    /// The GPIO character device whose lines are meant.
+    pub chip: PathBuf,
+}
+
+impl Default for GpioFacts {
+    fn default() -> Self {
+        GpioFacts {
+            chip: PathBuf::from("/dev/gpiochip0"),
+        }
+    }
 }
 
 /// What drives the relay's line.
@@ -368,8 +387,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_pi_file_offers_in_its_comments_parses() {
-        for name in ["pi3", "pi4", "pi5", "zero2w"] {
+    fn what_a_file_offers_in_its_comments_parses() {
+        for name in ["pi3", "pi4", "pi5", "zero2w", "linux"] {
             let (_, text) = BUILT_IN.iter().find(|(n, _)| *n == name).expect("built in");
             let (_, offered) = text.split_once("#\n").expect("offers more");
             let unmarked = |line: &str| line.trim_start_matches('#').to_string() + "\n";

@@ -16,18 +16,18 @@ mod relay;
 mod replay;
 
 // Pure parts of the hardware drivers: built for tests even where no driver is.
-#[cfg(any(test, feature = "pi"))]
+#[cfg(any(test, feature = "pi", feature = "gpio"))]
 mod lights;
 #[cfg(any(test, feature = "v4l"))]
 mod pixels;
-#[cfg(any(test, feature = "pi"))]
+#[cfg(any(test, feature = "pi", feature = "gpio"))]
 mod presses;
-#[cfg(any(test, feature = "pi"))]
+#[cfg(any(test, feature = "pi", feature = "gpio"))]
 mod settle;
 
 pub mod sim;
 
-#[cfg(feature = "v4l")]
+#[cfg(any(feature = "v4l", feature = "gpio"))]
 mod linux;
 #[cfg(feature = "pi")]
 mod pi;
@@ -37,7 +37,7 @@ pub use clock::{Clock, SystemClock};
 pub use error::Error;
 pub use file::{
     BUILT_IN, BoardFile, ButtonFacts, BuzzerFacts, CameraFacts, ContactFacts, DoorFacts, ExitFacts,
-    IndicatorFacts, InputFacts, Level, Pull, RelayDriver, RelayFacts, V4lFacts,
+    GpioFacts, IndicatorFacts, InputFacts, Level, Pull, RelayDriver, RelayFacts, V4lFacts,
 };
 pub use nearest::nearest;
 pub use open::{Board, Panel, open};

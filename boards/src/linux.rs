@@ -1,5 +1,14 @@
-//! What any Linux board has: Video4Linux cameras. The only room, with `pi`, that names hardware crates.
+//! What any Linux board has: the GPIO character device, Video4Linux cameras. The only room, with `pi`, that names hardware
+//! crates.
 
+#[cfg(feature = "v4l")]
 mod camera;
+#[cfg(feature = "gpio")]
+mod gpio;
 
+#[cfg(feature = "v4l")]
 pub(crate) use camera::V4lCamera;
+#[cfg(feature = "gpio")]
+pub(crate) use gpio::{
+    LineButton, LineBuzzer, LineContact, LineDoorSensor, LineIndicator, LineRelay,
+};

@@ -61,11 +61,12 @@ pub fn open(file: &BoardFile) -> Result<Board, Error> {
                     .to_string(),
             })
         }
-        (RelayDriver::Rppal, CameraFacts::V4l(camera)) => open_pi(file, camera),
-        (RelayDriver::Gpiochip, CameraFacts::V4l(_)) => Err(Error::NotDriven {
-            board: file.name.clone(),
-            needs: "the kernel's GPIO character device",
-        }),
+        (RelayDriver::Rppal, CameraFacts::V4l(camera)) => {
+            open_real(file, camera, pi_lines(file)?)
+        }
+        (RelayDriver::Gpiochip, CameraFacts::V4l(camera)) => {
+            open_real(file, camera, chip_lines(file)?)
+        }
     }
 }
 
@@ -93,9 +94,12 @@ fn open_sim(file: &BoardFile, replay: &ReplayFacts) -> Result<Board, Error> {
     })
 }
 
-fn open_pi(file: &BoardFile, camera: &V4lFacts) -> Result<Board, Error> {
+fn open_real(
+    file: &BoardFile,
+    camera: &V4lFacts,
+    (relay, panel): (Box<dyn Relay>, Panel),
+) -> Result<Board, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let (relay, panel) = pi_lines(file)?;
     Ok(Board {
         name: file.name.clone(),
         relay,
@@ -106,42 +110,34 @@ fn open_pi(file: &BoardFile, camera: &V4lFacts) -> Result<Board, Error> {
     })
 }
 
+/// Opens one part if the board file names it.
+#[cfg(any(feature = "pi", feature = "gpio"))]
+macro_rules! part {
+    ($facts:expr, $open:expr) => {
+        match $facts {
+            Some(facts) => Some(Box::new($open(facts)?) as _),
+            None => None,
+        }
+    };
+}
+
 #[cfg(feature = "pi")]
 fn pi_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
     use crate::pi::{PiButton, PiBuzzer, PiContact, PiDoorSensor, PiIndicator, PiRelay};
 
     let relay = Box::new(PiRelay::open(file.relay)?);
-    let contact = |what, facts: Option<crate::InputFacts>| {
-        let part = facts.map(|facts| PiContact::open(what, facts)).transpose();
-        part.map(|part| part.map(|part| Box::new(part) as Box<dyn Contact>))
-    };
+    let exit = file.request_to_exit.map(|exit| exit.contact());
     let panel = Panel {
-        indicator: file
-            .indicator
-            .map(PiIndicator::open)
-            .transpose()?
-            .map(|part| Box::new(part) as _),
-        buzzer: file
-            .buzzer
-            .map(PiBuzzer::open)
-            .transpose()?
-            .map(|part| Box::new(part) as _),
-        button: file
-            .button
-            .map(PiButton::open)
-            .transpose()?
-            .map(|part| Box::new(part) as _),
-        door_sensor: file
-            .door_sensor
-            .map(PiDoorSensor::open)
-            .transpose()?
-            .map(|part| Box::new(part) as _),
-        request_to_exit: contact(
-            "request to exit",
-            file.request_to_exit.map(|exit| exit.contact()),
-        )?,
-        tamper: contact("tamper contact", file.tamper)?,
-        fire: contact("fire input", file.fire)?,
+        indicator: part!(file.indicator, PiIndicator::open),
+        buzzer: part!(file.buzzer, PiBuzzer::open),
+        button: part!(file.button, PiButton::open),
+        door_sensor: part!(file.door_sensor, PiDoorSensor::open),
+        request_to_exit: part!(exit, |facts| PiContact::open("request to exit", facts)),
+        tamper: part!(file.tamper, |facts| PiContact::open(
+            "tamper contact",
+            facts
+        )),
+        fire: part!(file.fire, |facts| PiContact::open("fire input", facts)),
     };
     Ok((relay, panel))
 }
@@ -152,6 +148,37 @@ fn pi_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
         board: file.name.clone(),
         needs: "Raspberry Pi GPIO",
         feature: "pi,v4l",
+    })
+}
+
+#[cfg(feature = "gpio")]
+fn chip_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
+    use crate::linux::{
+        LineButton, LineBuzzer, LineContact, LineDoorSensor, LineIndicator, LineRelay,
+    };
+
+    let chip = &file.gpio.chip;
+    let relay = Box::new(LineRelay::open(chip, file.relay)?);
+    let contact = |what| move |facts| LineContact::open(chip, what, facts);
+    let exit = file.request_to_exit.map(|exit| exit.contact());
+    let panel = Panel {
+        indicator: part!(file.indicator, |facts| LineIndicator::open(chip, facts)),
+        buzzer: part!(file.buzzer, |facts| LineBuzzer::open(chip, facts)),
+        button: part!(file.button, |facts| LineButton::open(chip, facts)),
+        door_sensor: part!(file.door_sensor, |facts| LineDoorSensor::open(chip, facts)),
+        request_to_exit: part!(exit, contact("request to exit")),
+        tamper: part!(file.tamper, contact("tamper contact")),
+        fire: part!(file.fire, contact("fire input")),
+    };
+    Ok((relay, panel))
+}
+
+#[cfg(not(feature = "gpio"))]
+fn chip_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
+    Err(Error::NotBuilt {
+        board: file.name.clone(),
+        needs: "the kernel's GPIO character device",
+        feature: "gpio,v4l",
     })
 }
 
@@ -176,7 +203,7 @@ fn v4l_camera(
     Err(Error::NotBuilt {
         board: file.name.clone(),
         needs: "Video4Linux",
-        feature: "pi,v4l",
+        feature: "v4l",
     })
 }
 
@@ -215,18 +242,15 @@ mod tests {
 
     #[test]
     fn a_board_without_its_driver_says_what_is_missing() {
-        let linux = open(&BoardFile::named("linux").expect("built in"))
-            .err()
-            .expect("not driven yet");
-        assert!(
-            linux.to_string().contains("GPIO character device"),
-            "{linux}"
-        );
-        if cfg!(not(all(feature = "pi", feature = "v4l"))) {
-            let pi = open(&BoardFile::named("pi5").expect("built in"))
-                .err()
-                .expect("not built in");
-            assert!(pi.to_string().contains("--features pi,v4l"), "{pi}");
+        for (board, built, features) in [
+            ("pi5", cfg!(feature = "pi"), "--features pi,v4l"),
+            ("linux", cfg!(feature = "gpio"), "--features gpio,v4l"),
+        ] {
+            if !built {
+                let file = BoardFile::named(board).expect("built in");
+                let refused = open(&file).err().expect("not built in").to_string();
+                assert!(refused.contains(features), "{board}: {refused}");
+            }
         }
     }
 }
