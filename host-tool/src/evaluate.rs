@@ -6,12 +6,21 @@
 //! groups        the same at one common threshold, group by group
 //! openset       some people enrolled, the others strangers -> FPIR and FNIR of the gate a door uses
 //! interval      what so many trials can prove: Clopper-Pearson bounds
+//! lfw           pairs named by a file, in folds: LFW's own protocol
+//! worst         who is recognised worst
+//! map           embeddings as points of a plane
+//! charts, html  all of it as one page
 //! ```
 //!
 //! Nothing here reads photos or runs networks; `cmd/evaluate.rs` feeds it.
 
+pub mod charts;
 pub mod groups;
+pub mod html;
 pub mod interval;
+pub mod lfw;
+pub mod map;
 pub mod openset;
 pub mod pairs;
 pub mod verification;
+pub mod worst;

@@ -1,5 +1,7 @@
 //! `facelatch evaluate`: how good recognition is on a folder of photos of known people.
 
+mod report;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -16,11 +18,13 @@ use crate::{
     embed::{Kind, MIN_FACE_PX, Outcome, Reader, detector_config},
     evaluate::{
         groups::{GroupFigures, Groups},
+        lfw::{self, FoldFigures, Folds},
         openset::{self, OpenSetFigures, SplitMix64, Trial},
         pairs::{Sample, all_pairs},
-        verification::{COMMON_TARGET, Figures},
+        verification::{COMMON_TARGET, Distances, Figures},
     },
     report::{percent, warn},
+    sealed::write_shared,
 };
 
 /// Arguments.
@@ -38,6 +42,8 @@ face: genuine pairs show one person, impostor pairs two. Photos in a folder name
 Embeddings are cached by photo: a second run takes seconds. Photos of the same bytes are used once.
 
 Example: facelatch evaluate photos --groups groups.csv --json
+Example: facelatch evaluate photos --report evaluation.html
+Example: facelatch evaluate lfw --pairs pairs.txt
 Example: facelatch evaluate photos --open-set --enroll-people 5 --enroll-photos 5")]
 pub struct Args {
     /// Folder with one folder of photos per person.
@@ -45,6 +51,12 @@ pub struct Args {
     /// CSV of person,group: error rates of each group at the threshold for FMR 1e-3 over everybody.
     #[arg(long, value_name = "CSV", conflicts_with = "open_set")]
     groups: Option<PathBuf>,
+    /// LFW's protocol besides: a pairs.txt of folds of photo pairs, NAME n m and NAME n OTHER m.
+    #[arg(long, value_name = "TXT", conflicts_with = "open_set")]
+    pairs: Option<PathBuf>,
+    /// Write a page with charts, a map of the embeddings and the worst cases with their photos.
+    #[arg(long, value_name = "HTML", conflicts_with = "open_set")]
+    report: Option<PathBuf>,
     /// Enroll some people, let the others try.
     #[arg(long)]
     open_set: bool,
@@ -94,6 +106,8 @@ struct Verification {
     figures: Figures,
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<BTreeMap<String, GroupFigures>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pairs: Option<FoldFigures>,
 }
 
 #[derive(Debug, Serialize)]
@@ -140,8 +154,24 @@ impl fmt::Display for Verification {
                 .unwrap_or(f64::NAN);
             writeln!(
                 f,
-                "TMR at FMR {target}: {} (distance {threshold:.3})",
-                percent(*tmr)
+                "TMR at FMR {target}: {} (distance {threshold:.3}){}",
+                percent(*tmr),
+                figures
+                    .tmr_interval_95
+                    .get(target)
+                    .map_or_else(String::new, |[low, high]| {
+                        format!("; 95 % interval {} to {}", percent(*low), percent(*high))
+                    })
+            )?;
+        }
+        if let Some(pairs) = &self.pairs {
+            writeln!(
+                f,
+                "accuracy on {} pairs in {} folds: {} (standard error {})",
+                pairs.pairs,
+                pairs.folds.len(),
+                percent(pairs.accuracy),
+                percent(pairs.standard_error)
             )?;
         }
         for (group, figures) in self.groups.iter().flatten() {
@@ -238,6 +268,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     // A wrong table is found before the long work.
     let groups = args.groups.as_ref().map(read_groups).transpose()?;
+    let folds = args.pairs.as_ref().map(read_folds).transpose()?;
     let zoo = global.zoo()?;
     let config = detector_config(args.min_face_px);
     let reader = Reader::new(&zoo, Some(global.home().cache()), config)?;
@@ -246,7 +277,16 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         let report = open_set(args, &shots, material, &reader)?;
         global.format().print(&report)?;
     } else {
-        let report = verification(&shots, material, groups.as_ref())?;
+        let samples: Vec<Sample<'_>> = shots.iter().filter_map(Shot::sample).collect();
+        let distances = all_pairs(&samples)?;
+        let pairs = folds
+            .map(|folds| fold_figures(&folds, args, &shots))
+            .transpose()?;
+        let report = verification(&samples, &distances, material, groups.as_ref(), pairs)?;
+        if let Some(file) = &args.report {
+            let page = report::page(&shots, &samples, &distances, &report)?;
+            write_shared(file, page.as_bytes())?;
+        }
         global.format().print(&report)?;
     }
     Ok(Exit::Done)
@@ -313,13 +353,47 @@ pub(super) fn read_groups(path: &PathBuf) -> Result<Groups, Error> {
     Groups::parse(&text, path)
 }
 
+fn read_folds(path: &PathBuf) -> Result<Folds, Error> {
+    let text = std::fs::read_to_string(path).map_err(|error| Error::Input {
+        path: path.clone(),
+        why: error.to_string(),
+    })?;
+    Folds::parse(&text, path)
+}
+
+/// The pairs' distances, from the photos that were taken.
+fn fold_figures(folds: &Folds, args: &Args, shots: &[Shot]) -> Result<FoldFigures, Error> {
+    let taken: BTreeMap<&PathBuf, &Shot> = shots.iter().map(|shot| (&shot.path, shot)).collect();
+    let mut faces = BTreeMap::new();
+    for (name, number) in folds.photos() {
+        let path = lfw::photo(&args.dir, &name, number)?;
+        let face = taken.get(&path).and_then(|shot| shot.embedding.as_ref());
+        faces.insert((name, number), face);
+    }
+    let distance = |pair: &lfw::Pair| {
+        let [a, b] =
+            [&pair.photos[0], &pair.photos[1]].map(|photo| faces.get(photo).copied().flatten());
+        let distance = match (a, b) {
+            (Some(a), Some(b)) => Some(1.0 - a.cosine(b)?),
+            (Some(_) | None, _) => None,
+        };
+        Ok::<_, Error>((distance, pair.genuine))
+    };
+    let judged: Vec<lfw::Judged> = folds
+        .0
+        .iter()
+        .map(|fold| fold.iter().map(distance).collect())
+        .collect::<Result<_, _>>()?;
+    Ok(lfw::figures(&judged))
+}
+
 fn verification(
-    shots: &[Shot],
+    samples: &[Sample<'_>],
+    distances: &Distances,
     material: Material,
     groups: Option<&Groups>,
+    pairs: Option<FoldFigures>,
 ) -> Result<Verification, Error> {
-    let samples: Vec<Sample<'_>> = shots.iter().filter_map(Shot::sample).collect();
-    let distances = all_pairs(&samples)?;
     let groups = match (groups, distances.threshold_at(COMMON_TARGET)) {
         (None, _) => None,
         (Some(_), None) => {
@@ -330,14 +404,15 @@ fn verification(
             )));
         }
         (Some(groups), Some(threshold)) => {
-            warn_ungrouped(&samples, groups);
-            Some(groups.figures(&samples, threshold)?)
+            warn_ungrouped(samples, groups);
+            Some(groups.figures(samples, threshold)?)
         }
     };
     Ok(Verification {
         material,
         figures: distances.figures(),
         groups,
+        pairs,
     })
 }
 

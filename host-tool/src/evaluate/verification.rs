@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::evaluate::interval::Rate;
+
 /// Distances of all pairs, each list ascending.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Distances {
@@ -63,11 +65,19 @@ pub struct Figures {
     pub eer_threshold: Option<f64>,
     /// True match rate by target FMR.
     pub tmr_at_fmr: BTreeMap<&'static str, f64>,
+    /// Exact 95 % interval of each (pairs share photos and people, so the true interval is wider).
+    pub tmr_interval_95: BTreeMap<&'static str, [f64; 2]>,
     /// Accept below this cosine distance to stay within the target FMR.
     pub threshold_at_fmr: BTreeMap<&'static str, f64>,
 }
 
 impl Distances {
+    /// Distances of all genuine pairs, nearest first.
+    #[must_use]
+    pub fn genuine(&self) -> &[f32] {
+        &self.genuine
+    }
+
     /// Distances of all impostor pairs, nearest first.
     #[must_use]
     pub fn impostor(&self) -> &[f32] {
@@ -92,6 +102,7 @@ impl Distances {
             eer: meeting.map(|m| m.rate),
             eer_threshold: meeting.map(|m| f64::from(m.threshold)),
             tmr_at_fmr: BTreeMap::new(),
+            tmr_interval_95: BTreeMap::new(),
             threshold_at_fmr: BTreeMap::new(),
         };
         for target in TARGETS {
@@ -101,6 +112,11 @@ impl Distances {
                 figures
                     .tmr_at_fmr
                     .insert(target.name, 1.0 - self.fnmr(threshold));
+                let (_, missed) = self.errors(threshold);
+                let [low, high] = Rate::new(missed as u64, self.genuine.len() as u64).interval_95;
+                figures
+                    .tmr_interval_95
+                    .insert(target.name, [1.0 - high, 1.0 - low]);
                 figures
                     .threshold_at_fmr
                     .insert(target.name, f64::from(threshold));
@@ -272,6 +288,9 @@ mod tests {
         assert_eq!(distances.errors(threshold), (2, 1));
         let figures = distances.figures();
         assert_eq!(figures.tmr_at_fmr.get("1e-3"), Some(&0.75));
+        // 3 of 4, after Clopper and Pearson.
+        let [low, high] = figures.tmr_interval_95["1e-3"];
+        assert!((low - 0.194).abs() < 1e-3 && (high - 0.994).abs() < 1e-3);
         assert!(
             !figures.tmr_at_fmr.contains_key("1e-4"),
             "2,500 pairs cannot show 1e-4"
