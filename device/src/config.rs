@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::{
-    door,
+    door, enroll,
     error::Error,
     link,
     quality::{self, Several},
@@ -156,12 +156,16 @@ settings! {
         held_open_ms: u64 = 30_000, in 0..=3_600_000;
     }
 
-    /// Enrolling with the button at the door.
+    /// Enrolling at the door: an admin's face vouches, then the newcomer is led through a few poses.
     enroll: Enroll {
-        /// Whether the button enrolls at all.
+        /// Whether the button enrolls at all. A host can, in any case.
         button: bool = false;
-        /// How many milliseconds a person has to look into the camera after a press.
-        window_ms: u64 = 30_000, in 1_000..=600_000;
+        /// Holding the button for this many milliseconds begins it; less than pairing.hold_ms.
+        hold_ms: u64 = 1_000, in 0..=60_000;
+        /// It has to be over within this many milliseconds.
+        window_ms: u64 = 60_000, in 1_000..=600_000;
+        /// A pose that does not come within this many milliseconds is left out.
+        pose_ms: u64 = 5_000, in 500..=60_000;
         /// Good frames of one face that become the person's templates.
         frames: usize = 5, in 1..=20;
         /// Least milliseconds between two of them, so that they differ.
@@ -276,6 +280,13 @@ impl Config {
                 config.vote.window, config.vote.needed
             ));
         }
+        let pairing = config.pairing.hold_ms;
+        if pairing > 0 && config.enroll.hold_ms >= pairing {
+            return Err(format!(
+                "enroll.hold_ms is {}: give less than pairing.hold_ms, {pairing}",
+                config.enroll.hold_ms
+            ));
+        }
         Ok(config)
     }
 
@@ -355,6 +366,20 @@ impl Config {
             max_gap: Duration::from_millis(v.max_gap_ms),
             repeat: Duration::from_millis(v.repeat_ms),
             min_overlap: v.min_overlap as f32,
+        }
+    }
+
+    /// The rules of `enroll`.
+    #[must_use]
+    pub fn enroll(&self) -> enroll::Rules {
+        let e = &self.enroll;
+        enroll::Rules {
+            window: Duration::from_millis(e.window_ms),
+            pose: Duration::from_millis(e.pose_ms),
+            frames: e.frames,
+            spacing: Duration::from_millis(e.spacing_ms),
+            max_gap: Duration::from_millis(self.vote.max_gap_ms),
+            min_overlap: self.vote.min_overlap as f32,
         }
     }
 
@@ -465,6 +490,10 @@ mod tests {
             (
                 "[vote]\nneeded = 6",
                 "vote.window is 5: give at least vote.needed, 6",
+            ),
+            (
+                "[pairing]\nhold_ms = 900",
+                "enroll.hold_ms is 1000: give less than pairing.hold_ms, 900",
             ),
             (
                 "[quality]\nseveral_faces = \"all\"",

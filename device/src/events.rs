@@ -97,7 +97,7 @@ pub fn decision(ruling: &Ruling, evidence: &Evidence, latency_ms: u32) -> EventK
 }
 
 /// Our reasons in the words of the link.
-fn wire_reason(reason: policy::Reason) -> Reason {
+pub(crate) fn wire_reason(reason: policy::Reason) -> Reason {
     let reason = match reason {
         policy::Reason::Removed => return Reason::Unknown,
         policy::Reason::Enrolling => return Reason::NotNow,

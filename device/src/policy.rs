@@ -44,8 +44,9 @@ pub fn rule(decision: &Decision, facts: Facts) -> Ruling {
     match &decision.outcome {
         Outcome::Denied(reason) => Ruling::Refuse(Reason::NotRecognised(*reason)),
         Outcome::Granted { .. } if facts.lockdown => Ruling::Refuse(Reason::LockedDown),
-        Outcome::Granted { .. } if facts.enrolling => Ruling::Refuse(Reason::Enrolling),
         Outcome::Granted { .. } if !facts.enrolled => Ruling::Refuse(Reason::Removed),
+        // The last one: whoever is refused for this alone may pass, and so may vouch for a newcomer.
+        Outcome::Granted { .. } if facts.enrolling => Ruling::Refuse(Reason::Enrolling),
         Outcome::Granted { person } => Ruling::Pass {
             person: person.clone(),
         },

@@ -9,6 +9,7 @@
 //! Every error becomes a `door::Event::Fault`: there is one road to the relay. What follows from an event is in `act`, changes of people in `people`. Started by `lib`.
 
 mod act;
+mod enrolling;
 mod inputs;
 mod lockdown;
 mod pairing;
@@ -305,6 +306,9 @@ impl Running {
         }
         let faces = self.networks.detector.detect(image)?;
         self.tick();
+        if self.enrolling(image, &faces)? {
+            return Ok(Sighting::Nobody);
+        }
         let refused = |rect, reason| {
             Ok(Sighting::Face {
                 rect,
@@ -323,15 +327,6 @@ impl Running {
         let crop = align(image, face, self.networks.embedder.crop_spec());
         let embedding = self.networks.embedder.embed(&crop)?;
         let verdict = self.matcher()?.identify(&embedding)?;
-        let now = self.clock.now();
-        if self.enrollment.wants(now, &self.enroll_rules()) {
-            let template = self.networks.embedder.embed_template(&crop)?;
-            let rules = self.enroll_rules();
-            let progress = self
-                .enrollment
-                .face(face.rect, template, &verdict, now, &rules);
-            self.enrolled(progress);
-        }
         Ok(Sighting::Face {
             rect: face.rect,
             verdict,
@@ -362,6 +357,9 @@ impl Running {
             lockdown: self.door.lockdown(),
         };
         let ruling = policy::rule(decision, facts);
+        if self.enrollment.is_open() && !self.tells_of_admin(decision) {
+            return;
+        }
         let latency_ms = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
         let event = events::decision(&ruling, &decision.evidence, latency_ms);
         if !self.record(What::Event(event)) {
@@ -369,6 +367,9 @@ impl Running {
         }
         match ruling {
             Ruling::Pass { person } => self.step(door::Event::Grant { person }),
+            Ruling::Refuse(reason) if self.enrollment.is_open() => {
+                self.admin_decided(decision, reason);
+            }
             Ruling::Refuse(_) => {
                 self.ready_at = Some(self.clock.now() + DENIED_SHOWN);
                 self.step(door::Event::Denied);
@@ -386,17 +387,16 @@ impl Running {
         }
         if self.ready_at.is_some_and(|at| now >= at) {
             self.ready_at = None;
-            if self.door.mode() != Mode::Stopped && !self.enrollment.is_open() {
-                self.show(self.door.mode().pattern());
+            if self.door.mode() != Mode::Stopped {
+                self.indicate(self.door.mode().pattern());
             }
         }
         if self.quiet_at.is_some_and(|at| now >= at) {
             self.quiet_at = None;
             self.sound(self.door.sound());
         }
-        self.button(now);
-        let timed_out = self.enrollment.tick(now);
-        self.enrolled(timed_out);
+        self.button();
+        self.enrollment_tick();
         if now >= self.retry_at {
             self.retry_at = now + Duration::from_millis(self.config.camera.retry_ms);
             self.retry();

@@ -161,6 +161,39 @@ impl Client {
         self.ask_done(&Request::PersonAdd { person, name })
     }
 
+    /// Gives a person another id, another name, or both; templates go with it.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn person_rename(
+        &mut self,
+        person: PersonId,
+        to: PersonId,
+        name: DisplayName,
+    ) -> Result<(), Error> {
+        self.ask_done(&Request::PersonRename { person, to, name })
+    }
+
+    /// Lets the next face at the door be enrolled, by this id and name or by ones the door makes up.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn enrollment_open(
+        &mut self,
+        person: Option<PersonId>,
+        name: Option<DisplayName>,
+    ) -> Result<(), Error> {
+        self.ask_done(&Request::EnrollmentOpen { person, name })
+    }
+
+    /// Ends an enrollment at the door, if one goes on.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn enrollment_close(&mut self) -> Result<(), Error> {
+        self.ask_done(&Request::EnrollmentClose)
+    }
+
     /// Removes a person and all templates.
     ///
     /// # Errors
@@ -437,6 +470,7 @@ fn is_repeatable(request: &Request) -> bool {
             | Request::KeysReplace { .. }
             | Request::Unlock
             | Request::PersonRename { .. }
+            | Request::EnrollmentOpen { .. }
             | Request::Goodbye
     )
 }

@@ -12,4 +12,5 @@ pub mod head;
 pub mod judge;
 pub mod report;
 pub mod scene;
+pub mod sitter;
 pub mod species;

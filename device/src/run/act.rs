@@ -33,7 +33,7 @@ impl Running {
             Action::Relay(position) => self.relay(position),
             Action::Release => self.relay(Position::Unlocked),
             Action::Indicate(pattern) => {
-                self.show(pattern);
+                self.indicate(pattern);
                 Ok(())
             }
             Action::Sound(sound) => {
@@ -164,6 +164,7 @@ impl Running {
             | Error::KeysDamaged { .. }
             | Error::Space { .. }
             | Error::UnknownPerson(_)
+            | Error::PersonExists(_)
             | Error::Full { .. }
             | Error::Hosts(_)
             | Error::Template { .. }

@@ -2,6 +2,7 @@
 //! Time is the manual clock, moved by the frames; nothing here waits for it.
 
 mod calibration;
+mod enrolling;
 #[path = "../far_end/mod.rs"]
 mod far_end;
 mod faults;

@@ -149,12 +149,27 @@ fn other(state: &mut State, asker: PublicKey, request: &Request) -> Result<Respo
             state.offered = None;
             return Ok(Response::Bundle(progress(state)));
         }
-        Request::PersonRename { .. }
-        | Request::EnrollmentOpen { .. }
-        | Request::EnrollmentClose
-        | Request::LockoutClear
-        | Request::PassedOut { .. }
-        | Request::PolicyStatus => return Err(Refusal::NotAllowed),
+        Request::PersonRename { person, to, name } => {
+            if person != to && state.people.contains_key(to) {
+                return Err(Refusal::PersonExists);
+            }
+            let (_, mut records) = state.people.remove(person).ok_or(Refusal::UnknownPerson)?;
+            for record in &mut records {
+                record.key.person = to.clone();
+                record.name = name.clone();
+            }
+            state.people.insert(to.clone(), (name.clone(), records));
+        }
+        Request::EnrollmentOpen { .. } if state.enrolling => return Err(Refusal::Enrolling),
+        Request::EnrollmentOpen {
+            person: Some(person),
+            ..
+        } if state.people.contains_key(person) => return Err(Refusal::PersonExists),
+        Request::EnrollmentOpen { .. } => state.enrolling = true,
+        Request::EnrollmentClose => state.enrolling = false,
+        Request::LockoutClear | Request::PassedOut { .. } | Request::PolicyStatus => {
+            return Err(Refusal::NotAllowed);
+        }
         Request::Hello { .. }
         | Request::BundleBegin { .. }
         | Request::BundleChunk(_)
