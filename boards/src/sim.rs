@@ -18,7 +18,7 @@ use serde::Deserialize;
 pub use clock::ManualClock;
 pub use panel::{Input, Panel, Shown};
 pub use relay::{Edge, Timeline};
-pub use visitors::{Picture, Skipped, Visitor, Visitors};
+pub use visitors::{Moving, Picture, Skipped, Visitor, Visitors};
 
 pub(crate) use camera::ReplayCamera;
 pub(crate) use relay::RecordedRelay;

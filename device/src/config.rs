@@ -6,16 +6,16 @@
 use std::{fs, path::Path, time::Duration};
 
 use facelatch_boards::{Latch, nearest};
-use facelatch_models::{mtcnn::DetectorConfig, openset::Gate};
+use facelatch_models::{liveness::Level, mtcnn::DetectorConfig, openset::Gate};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::{
     door, enroll,
     error::Error,
-    link,
+    link, live,
     quality::{self, Several},
-    vote,
+    track, vote,
 };
 
 /// Declares a section's struct, its defaults, its ranges and the comments of the written file in one place.
@@ -94,6 +94,8 @@ settings! {
         output_threshold: f64 = 0.7, in 0.05..=0.999;
         /// Scale from one level of the image pyramid to the next.
         pyramid_factor: f64 = 0.709, in 0.4..=0.9;
+        /// Known faces are followed; every so many milliseconds the whole frame is searched for others. 0 for every frame.
+        search_every_ms: u64 = 400, in 0..=2_000;
     }
 
     /// Which faces are good enough to be judged. Luma is 0 (black) to 255 (white).
@@ -116,10 +118,13 @@ settings! {
         roll_max_deg: f64 = 30.0, in 1.0..=180.0;
         /// Least share of the face's box inside the frame.
         inside_min: f64 = 0.97, in 0.5..=1.0;
-        /// Several faces at once: "nearest" judges the nearest if it is clearly larger than the others, "refuse" none.
-        several_faces: Several = Several::Nearest;
-        /// How many times larger than any other the nearest face has to be, by area.
+        /// Several faces near the door at once. "nearest" judges the nearest alone, if it dominates. "all-known" lets
+        /// people in who are all known. "nearest-or-known" takes either. "refuse" lets nobody in.
+        several_faces: Several = Several::NearestOrKnown;
+        /// The nearest face dominates if it is so many times larger than any other, by area.
         nearest_dominance: f64 = 1.5, in 1.0..=100.0;
+        /// A face is near the door if it has this share of the nearest's area: 0.25 is twice as far away.
+        near_share: f64 = 0.25, in 0.0..=1.0;
     }
 
     /// When a face is somebody.
@@ -144,6 +149,14 @@ settings! {
         repeat_ms: u64 = 3_000, in 0..=3_600_000;
         /// Least overlap (intersection over union) of a face's boxes in two frames to be the same face.
         min_overlap: f64 = 0.3, in 0.01..=0.95;
+    }
+
+    /// Is a recognised face a living one? See the README for what each level stops, and what not.
+    liveness: LivenessSettings {
+        /// "off", "passive" (weak signs of a picture), or "challenge" (turn your head as the light asks).
+        level: Level = Level::Passive;
+        /// Turns of the head that a challenge asks for, in a random order.
+        turns: u8 = 2, in 2..=6;
     }
 
     /// The door.
@@ -343,6 +356,7 @@ impl Config {
             inside: q.inside_min as f32,
             several: q.several_faces,
             dominance: q.nearest_dominance as f32,
+            near_share: q.near_share as f32,
         }
     }
 
@@ -365,7 +379,26 @@ impl Config {
             window: v.window,
             max_gap: Duration::from_millis(v.max_gap_ms),
             repeat: Duration::from_millis(v.repeat_ms),
-            min_overlap: v.min_overlap as f32,
+        }
+    }
+
+    /// The rules of `track`.
+    #[must_use]
+    pub fn track(&self) -> track::Rules {
+        track::Rules {
+            max_gap: Duration::from_millis(self.vote.max_gap_ms),
+            min_overlap: self.vote.min_overlap as f32,
+            search_every: Duration::from_millis(self.detector.search_every_ms),
+        }
+    }
+
+    /// The rules of `live`.
+    #[must_use]
+    pub fn live(&self) -> live::Rules {
+        live::Rules {
+            level: self.liveness.level,
+            turns: self.liveness.turns.into(),
+            max_gap: Duration::from_millis(self.vote.max_gap_ms),
         }
     }
 

@@ -107,6 +107,7 @@ pub(crate) fn wire_reason(reason: policy::Reason) -> Reason {
     match reason {
         vote::Reason::NoFace => Reason::NoFace,
         vote::Reason::Unsteady => Reason::NotConfirmed,
+        vote::Reason::NotLive => Reason::NotLive,
         vote::Reason::Rejected(Reject::EmptyGallery) => Reason::EmptyGallery,
         vote::Reason::Rejected(Reject::Ambiguous) => Reason::Ambiguous,
         vote::Reason::Rejected(

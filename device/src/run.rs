@@ -1,19 +1,23 @@
 //! The loop: one thread owns camera frames, networks, people, door and relay, and does one thing after the other.
 //!
 //! ```text
-//! Camera -> Frame -> quality -> Detector -> [Face] -> quality -> align -> Crop -> Embedder -> Embedding
-//!        -> identify -> Verdict -> vote -> Decision -> policy -> door.step -> Action -> Relay   (+ audit, + indicator)
+//! Camera -> Frame -> quality -> Detector -> [Face] -> track -> quality -> align -> Crop -> Embedder -> Embedding
+//!        -> identify -> Verdict -> vote -> Decision -> live -> policy -> door.step -> Action -> Relay
+//!                                                                                    (+ audit, + indicator)
 //! ```
 //!
 //! Frames, calls from the link and steps of a bundle's commit arrive in one inbox; between two of them the loop waits.
-//! Every error becomes a `door::Event::Fault`: there is one road to the relay. What follows from an event is in `act`, changes of people in `people`. Started by `lib`.
+//! Every error becomes a `door::Event::Fault`: there is one road to the relay. From pixels to a decision is
+//! in `see`, what follows from an event in `act`, changes of people in `people`. Started by `lib`.
 
 mod act;
+mod ask;
 mod enrolling;
 mod inputs;
 mod lockdown;
 mod pairing;
 mod people;
+mod see;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -27,7 +31,7 @@ use std::{
 };
 
 use facelatch_boards::{Capture, Clock, Frame, Panel, Relay};
-use facelatch_models::{align::align, calibrate::Calibration, classifier::Classifier};
+use facelatch_models::{calibrate::Calibration, classifier::Classifier};
 use facelatch_protocol::{BundleProgress, Digest, PersonId, Refusal};
 
 use crate::{
@@ -35,16 +39,16 @@ use crate::{
     config::Config,
     door::{self, Cause, Mode, State},
     enroll::Enrollment,
-    error::Error,
     events::{self, Events},
     gallery::Gallery,
     hosts::Hosts,
-    identify::{Matcher, Verdict},
+    identify::Matcher,
     link::{Call, handlers},
+    live::Liveness,
     policy::{self, Facts, Ruling},
-    quality,
     swap::{Networks, Order, Prepared, Step},
-    vote::{Decision, Outcome, Sighting, Vote},
+    track::Tracker,
+    vote::{Decision, Outcome, Vote},
 };
 
 pub(crate) use lockdown::is_on as lockdown_was_on;
@@ -100,7 +104,9 @@ pub(crate) struct Running {
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) show_codes: bool,
     pub(crate) matcher: Option<Matcher>,
+    pub(crate) tracker: Tracker,
     pub(crate) vote: Vote,
+    pub(crate) liveness: Liveness,
     pub(crate) enrollment: Enrollment,
     pub(crate) door: State,
     pub(crate) started: bool,
@@ -281,67 +287,6 @@ impl Running {
         if let Some(digest) = self.updates.on_trial.take() {
             let text = why.to_owned();
             let _ = self.updates.orders.send(Order::Failed { digest, text });
-        }
-    }
-
-    /// The frame's way, from pixels to the door. True if the networks had to judge it.
-    fn frame(&mut self, frame: &Frame) -> Result<bool, Error> {
-        let began = Instant::now();
-        self.visitor(frame.label.as_deref());
-        let sighting = self.look(frame)?;
-        let judged = !matches!(sighting, Sighting::Dark);
-        let decision = self.vote.count(sighting, self.clock.now());
-        if let Some(decision) = decision.filter(|d| d.track.is_some() || frame.label.is_some()) {
-            self.decided(&decision, began.elapsed());
-        }
-        Ok(judged)
-    }
-
-    /// From pixels to what one frame says.
-    fn look(&mut self, frame: &Frame) -> Result<Sighting, Error> {
-        let limits = self.config.limits();
-        let image = &frame.image;
-        if quality::scene_is_dark(image, &limits) {
-            return Ok(Sighting::Dark);
-        }
-        let faces = self.networks.detector.detect(image)?;
-        self.tick();
-        if self.enrolling(image, &faces)? {
-            return Ok(Sighting::Nobody);
-        }
-        let refused = |rect, reason| {
-            Ok(Sighting::Face {
-                rect,
-                verdict: Verdict::Refused(reason),
-            })
-        };
-        let face = match quality::choose(&faces, &limits) {
-            Ok(Some(face)) => face,
-            Ok(None) => return Ok(Sighting::Nobody),
-            // Refused for the others: there is at least one.
-            Err(reason) => return refused(faces[0].rect, reason),
-        };
-        if let Err(reason) = quality::check(image, face, &limits) {
-            return refused(face.rect, reason);
-        }
-        let crop = align(image, face, self.networks.embedder.crop_spec());
-        let embedding = self.networks.embedder.embed(&crop)?;
-        let verdict = self.matcher()?.identify(&embedding)?;
-        Ok(Sighting::Face {
-            rect: face.rect,
-            verdict,
-        })
-    }
-
-    /// Who a replay shows. A visit that ends undecided is decided by what was seen of it.
-    fn visitor(&mut self, label: Option<&str>) {
-        if self.label.as_deref() == label {
-            return;
-        }
-        let before = std::mem::replace(&mut self.label, label.map(str::to_owned));
-        let last = self.vote.visitor_changed();
-        if let Some(decision) = last.filter(|_| before.is_some()) {
-            self.decided(&decision, Duration::ZERO);
         }
     }
 

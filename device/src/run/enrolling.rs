@@ -9,19 +9,20 @@ use std::time::Duration;
 use facelatch_boards::{Pattern, Sound};
 use facelatch_models::{align::align, embedding::Embedding, mtcnn::Face};
 use facelatch_protocol::{
-    DisplayName, Enrollment as Step, EventKind, NameError, NotEnrolled, PersonId, Prompt,
-    SpaceName, Template,
+    DisplayName, Enrollment as Step, EventKind, NameError, NotEnrolled, PersonId, SpaceName,
+    Template,
 };
 use image::RgbImage;
 
-use super::{DENIED_SHOWN, HEARD, Running};
+use super::{DENIED_SHOWN, HEARD, Running, ask::pattern};
 use crate::{
     audit::What,
     door::{Asker, Mode},
     enroll::{Head, Look, Newcomer, Progress, Wanted},
     error::Error,
     events::wire_reason,
-    policy, quality,
+    policy,
+    quality::{self, Choice},
     vote::{self, Decision, Outcome},
 };
 
@@ -73,7 +74,7 @@ impl Running {
         };
         if self.enrollment.is_open() {
             // Frames of before the press do not vouch for anybody.
-            self.vote.visitor_changed();
+            self.forget_faces();
             self.tell(Step::Asked);
         }
         self.enrolled(progress);
@@ -148,9 +149,11 @@ impl Running {
                 self.enrolled(progress);
                 false
             }
-            (Outcome::Granted { .. } | Outcome::Denied(vote::Reason::Rejected(_)), Some(_)) => {
-                self.enrollment.awaits_admin()
-            }
+            (
+                Outcome::Granted { .. }
+                | Outcome::Denied(vote::Reason::Rejected(_) | vote::Reason::NotLive),
+                Some(_),
+            ) => self.enrollment.awaits_admin(),
             (Outcome::Granted { .. } | Outcome::Denied(_), _) => false,
         }
     }
@@ -193,13 +196,16 @@ impl Running {
             pitch_deg: limits.pitch_deg.max(PITCH_DEG),
             ..limits
         };
-        let chosen = quality::choose(faces, &limits).and_then(|face| {
-            let measured = face.map(|face| Ok((face, quality::check(image, face, &limits)?)));
-            measured.transpose()
-        });
-        let (face, measures) = match chosen {
-            Ok(Some(good)) => good,
-            Ok(None) => return Ok(Progress::Waiting),
+        let good = match quality::choose(faces, &limits) {
+            Choice::Nobody => return Ok(Progress::Waiting),
+            Choice::One(face) => {
+                let face = &faces[face];
+                quality::check(image, face, &limits).map(|measures| (face, measures))
+            }
+            Choice::Together(_) | Choice::Refused(_) => Err(quality::Reason::SeveralFaces),
+        };
+        let (face, measures) = match good {
+            Ok(good) => good,
             Err(reason) => {
                 let reason = vote::Reason::Quality(reason);
                 let reason = wire_reason(policy::Reason::NotRecognised(reason));
@@ -248,7 +254,7 @@ impl Running {
             }
             Progress::Done(newcomer) => {
                 // Who stands there was nobody until now.
-                self.vote.visitor_changed();
+                self.forget_faces();
                 // At most `enroll.frames`, 20.
                 let (templates, coverage) = (newcomer.templates.len() as u8, newcomer.coverage);
                 match self.admit(newcomer) {
@@ -258,15 +264,15 @@ impl Running {
                             templates,
                             coverage,
                         });
-                        self.conclude(Pattern::Granted, Sound::Granted);
+                        self.show_end(Pattern::Granted, Sound::Granted);
                     }
                     Err(error) => self.not_admitted(&error),
                 }
             }
             Progress::Refused(why) => {
-                self.vote.visitor_changed();
+                self.forget_faces();
                 self.tell(Step::Refused(why));
-                self.conclude(Pattern::Denied, Sound::Denied);
+                self.show_end(Pattern::Denied, Sound::Denied);
             }
         }
     }
@@ -325,13 +331,14 @@ impl Running {
             false => NotEnrolled::Fault,
         };
         self.tell(Step::Refused(why));
-        self.conclude(Pattern::Denied, Sound::Denied);
+        self.show_end(Pattern::Denied, Sound::Denied);
         self.storage_failed(error);
     }
 
-    fn ask(&mut self, prompt: Prompt) {
-        self.show(pattern(prompt));
-        self.record(What::Event(EventKind::Prompt(prompt)));
+    /// What was seen of anybody until now counts no longer.
+    fn forget_faces(&mut self) {
+        self.vote.visitor_changed();
+        self.liveness.visitor_changed();
     }
 
     fn tell(&mut self, step: Step) {
@@ -339,7 +346,7 @@ impl Running {
     }
 
     /// Shows and sounds how it ended, for a while; what ended it, if that has to be seen.
-    fn conclude(&mut self, pattern: Pattern, sound: Sound) {
+    fn show_end(&mut self, pattern: Pattern, sound: Sound) {
         if self.is_shut() {
             return self.show(self.door.mode().pattern());
         }
@@ -357,18 +364,5 @@ impl Running {
     pub(super) fn indicate(&mut self, shown: Pattern) {
         let prompt = self.enrollment.prompt().filter(|_| shown == Pattern::Ready);
         self.show(prompt.map_or(shown, pattern));
-    }
-}
-
-/// What the indicator shows for a prompt.
-fn pattern(prompt: Prompt) -> Pattern {
-    match prompt {
-        Prompt::LookStraight | Prompt::ComeNearer | Prompt::HoldStill => Pattern::LookStraight,
-        Prompt::TurnLeft => Pattern::TurnLeft,
-        Prompt::TurnRight => Pattern::TurnRight,
-        Prompt::LookUp => Pattern::LookUp,
-        Prompt::LookDown => Pattern::LookDown,
-        Prompt::ShowAdmin => Pattern::ShowAdmin,
-        Prompt::EnterPin => Pattern::EnterPin,
     }
 }

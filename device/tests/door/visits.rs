@@ -5,7 +5,7 @@ use std::time::Duration;
 use facelatch_boards::{Latch, Pattern, sim::Visitor};
 use facelatch_protocol::Reason;
 
-use crate::stage::{DEADLINE, Stage, Visit, latch, photo, show, visitor, was_unlocked};
+use crate::stage::{DEADLINE, Stage, Visit, latch, show, visitor, was_unlocked};
 
 #[test]
 fn the_enrolled_get_in_and_nobody_else() {

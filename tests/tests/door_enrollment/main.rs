@@ -261,8 +261,8 @@ fn a_host_opens_the_window_and_follows_it_to_its_end() {
     let to = door.to();
     let newcomer = sitter(&newcomers_photo());
     for (id, code, last) in [("barack", 0, "barack is enrolled"), ("again", 3, "already")] {
+        let enroll = ["people", "enroll", "--person", id, "--follow", "--to", &to];
         thread::scope(|scope| {
-            let enroll = ["people", "enroll", "--person", id, "--follow", "--to", &to];
             let host = scope.spawn(|| stage.host.run(&enroll));
             while door.light() != Pattern::LookStraight {
                 // Frames without anybody, until the host's request has come.
