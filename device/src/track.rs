@@ -65,10 +65,13 @@ impl Tracker {
     /// Whether the next frame has to be searched as a whole.
     #[must_use]
     pub fn must_search(&self, now: Duration) -> bool {
-        let due = self.searched.is_none_or(|at| {
-            now.saturating_sub(at) >= self.rules.search_every
-        });
-        let out_of_sight = self.known.iter().any(|known| Some(known.seen) != self.looked);
+        let due = self
+            .searched
+            .is_none_or(|at| now.saturating_sub(at) >= self.rules.search_every);
+        let out_of_sight = self
+            .known
+            .iter()
+            .any(|known| Some(known.seen) != self.looked);
         due || out_of_sight || self.known.is_empty()
     }
 
@@ -154,7 +157,11 @@ fn apart(a: &[[f32; 2]; 5], b: &[[f32; 2]; 5]) -> f32 {
     let eyes = length(a[0], a[1]).max(length(b[0], b[1]));
     let mean = a.iter().zip(b).map(|(p, q)| length(*p, *q)).sum::<f32>() / 5.0;
     let apart = mean / eyes;
-    if apart.is_finite() { apart } else { f32::INFINITY }
+    if apart.is_finite() {
+        apart
+    } else {
+        f32::INFINITY
+    }
 }
 
 #[cfg(test)]
@@ -202,7 +209,11 @@ mod tests {
         let cases = [
             Case {
                 what: "one that moves a little",
-                frames: &[(0, &[(0.0, 100.0)]), (100, &[(20.0, 104.0)]), (200, &[(40.0, 108.0)])],
+                frames: &[
+                    (0, &[(0.0, 100.0)]),
+                    (100, &[(20.0, 104.0)]),
+                    (200, &[(40.0, 108.0)]),
+                ],
                 ids: &[&[1], &[1], &[1]],
             },
             Case {
@@ -246,8 +257,7 @@ mod tests {
                 .frames
                 .iter()
                 .map(|(at, places)| {
-                    let faces: Vec<Face> =
-                        places.iter().map(|&(x, side)| face(x, side)).collect();
+                    let faces: Vec<Face> = places.iter().map(|&(x, side)| face(x, side)).collect();
                     tracker.assign(&faces, true, ms(*at))
                 })
                 .collect();

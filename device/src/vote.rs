@@ -551,7 +551,10 @@ mod tests {
             ("a ab ab", &[]),
             ("a ab ab ab", &["1+a", "2+b"]),
             ("as as as as as", &[several, stranger]),
-            ("at at at ab ab ab", &[several, "2-Quality(TurnedAway)", "1+a", "2+b"]),
+            (
+                "at at at ab ab ab",
+                &[several, "2-Quality(TurnedAway)", "1+a", "2+b"],
+            ),
             ("as as as as as a", &[several, stranger, "1+a"]),
             ("a a -a", &[]),
             ("a -a -a -a a", &["1+a"]),

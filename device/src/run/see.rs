@@ -93,7 +93,12 @@ impl Running {
         if chosen.refused {
             // One denial tells of all: that of the face under examination, or else of the one that was there first.
             let first = |face: &usize| (!self.liveness.examines(tracks[*face]), tracks[*face]);
-            chosen.faces = chosen.faces.into_iter().min_by_key(first).into_iter().collect();
+            chosen.faces = chosen
+                .faces
+                .into_iter()
+                .min_by_key(first)
+                .into_iter()
+                .collect();
         }
         let (mut sightings, mut looks) = (vec![], vec![]);
         for (place, face) in chosen.faces.into_iter().enumerate() {
