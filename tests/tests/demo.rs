@@ -18,6 +18,7 @@ fn the_demo_ends_well_and_says_so_in_json() {
 
     let mut granted = Vec::new();
     let mut denied = Vec::new();
+    let mut not_live = 0;
     for line in ended.out.lines().filter(|line| !line.trim().is_empty()) {
         let visitor: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
         for key in [
@@ -42,7 +43,10 @@ fn the_demo_ends_well_and_says_so_in_json() {
                 assert!(visitor["person"].is_string(), "{line}");
                 granted.push(photo);
             }
-            Some("denied") => denied.push(photo),
+            Some("denied") => {
+                not_live += usize::from(visitor["reason"] == "not-live");
+                denied.push(photo);
+            }
             other => panic!("{other:?} in {line}"),
         }
     }
@@ -54,6 +58,7 @@ fn the_demo_ends_well_and_says_so_in_json() {
         assert!(among(&denied, photo), "{photo} is not among {denied:?}");
         assert!(!among(&granted, photo), "{photo} is among {granted:?}");
     }
+    assert_eq!(not_live, 1, "the photo that was held up");
     let pictures = fs::read_dir(folder.path().join("demo-output")).expect("tagged pictures");
     assert!(
         pictures.count() >= granted.len(),

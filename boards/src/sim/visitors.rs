@@ -75,6 +75,16 @@ impl Visitor {
             brightness: 1.0,
         }
     }
+
+    /// Somebody who moves.
+    pub fn moving(label: &str, who: Moving) -> Visitor {
+        Visitor {
+            picture: Picture::Moving(who),
+            label: label.to_owned(),
+            frames: None,
+            brightness: 1.0,
+        }
+    }
 }
 
 /// A photo that could not be shown, and why.
