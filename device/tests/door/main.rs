@@ -8,6 +8,7 @@ mod faults;
 mod host;
 mod latch;
 mod pairing;
+mod policy;
 mod process;
 mod requests;
 mod stage;
