@@ -425,6 +425,8 @@ impl Running {
             networks,
             classifier: None,
             calibration: None,
+            policy: None,
+            hours: run::Hours::default(),
             gallery,
             hosts,
             show_codes,

@@ -17,6 +17,7 @@ mod inputs;
 mod lockdown;
 mod pairing;
 mod people;
+mod schedule;
 mod see;
 
 use std::{
@@ -45,13 +46,13 @@ use crate::{
     identify::Matcher,
     link::{Call, handlers},
     live::Liveness,
-    policy::{self, Facts, Ruling},
+    policy::{self, Facts, InForce, Ruling},
     swap::{Networks, Order, Prepared, Step},
     track::Tracker,
     vote::{Decision, Outcome, Vote},
 };
 
-pub(crate) use lockdown::is_on as lockdown_was_on;
+pub(crate) use self::{lockdown::is_on as lockdown_was_on, schedule::Hours};
 
 /// The longest the loop sleeps: how late it notices a stop signal.
 const NAP: Duration = Duration::from_millis(100);
@@ -100,6 +101,8 @@ pub(crate) struct Running {
     pub(crate) networks: Networks,
     pub(crate) classifier: Option<Classifier>,
     pub(crate) calibration: Option<Calibration>,
+    pub(crate) policy: Option<InForce>,
+    pub(crate) hours: Hours,
     pub(crate) gallery: Gallery,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) show_codes: bool,
@@ -297,9 +300,12 @@ impl Running {
             Outcome::Denied(_) => None,
         };
         let facts = Facts {
-            enrolled: id.is_some_and(|id| self.gallery.contains(&id)),
+            enrolled: id.as_ref().is_some_and(|id| self.gallery.contains(id)),
             enrolling: self.enrollment.is_open(),
             lockdown: self.door.lockdown(),
+            allowed: id.map_or(Ok(policy::FREE), |id| self.allowed(&id)),
+            policy_lost: self.hours.policy_lost,
+            deny_listed: self.sees_deny_listed(),
         };
         let ruling = policy::rule(decision, facts);
         if self.enrollment.is_open() && !self.tells_of_admin(decision) {
@@ -327,6 +333,7 @@ impl Running {
         let now = self.clock.now();
         // Before time locks the door: a leaf that was opened in time counts as such.
         self.inputs();
+        self.keep_hours();
         if self.door.deadline().is_some_and(|until| now >= until) {
             self.step(door::Event::Tick);
         }

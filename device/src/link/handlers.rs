@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Wall times taken by a time synchronisation: from 2025 to 2100, milliseconds since 1970.
-const PLAUSIBLE_UNIX_MS: std::ops::Range<u64> = 1_735_689_600_000..4_102_444_800_000;
+pub(crate) const PLAUSIBLE_UNIX_MS: std::ops::Range<u64> = 1_735_689_600_000..4_102_444_800_000;
 
 /// Answers a request about bundles, or one for the audit record: what takes reading and writing of many bytes.
 pub(crate) fn bundle(swap: &mut Swap, ask: Ask) -> Response {
@@ -192,8 +192,9 @@ fn request_of(
             running.end_enrollment(NotEnrolled::GivenUp);
             Ok(())
         }
+        Request::PolicyStatus => return Ok(Response::Policy(running.policy_status())),
         // Not yet.
-        Request::LockoutClear | Request::PassedOut { .. } | Request::PolicyStatus => {
+        Request::LockoutClear | Request::PassedOut { .. } => {
             return Ok(Response::Refused(Refusal::NotAllowed));
         }
         Request::Hello { .. }
@@ -377,6 +378,7 @@ fn time_sync(running: &mut Running, unix_ms: u64) -> Response {
         return Response::Refused(Refusal::Time);
     }
     let moved_ms = running.set_clock(unix_ms);
+    running.time_was_told();
     Response::Time {
         unix_ms: running.unix_ms(),
         moved_ms,

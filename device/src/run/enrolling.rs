@@ -127,9 +127,10 @@ impl Running {
         self.door.lets_in().is_err() || self.door.mode() == Mode::Fire
     }
 
-    /// Whether this person may vouch for newcomers by their face.
-    fn may_vouch(&self, _person: &PersonId) -> bool {
-        true
+    /// Whether this person may vouch for newcomers by their face: the policy's admins, so nobody without one.
+    fn may_vouch(&self, person: &PersonId) -> bool {
+        let policy = self.policy.as_ref();
+        policy.is_some_and(|policy| policy.rules.is_admin(person))
     }
 
     fn has_admin(&self) -> bool {

@@ -161,7 +161,9 @@ impl Running {
         }
         let crop = align(image, face, self.networks.embedder.crop_spec());
         let embedding = self.networks.embedder.embed(&crop)?;
-        Ok(self.matcher()?.identify(&embedding)?)
+        let verdict = self.matcher()?.identify(&embedding)?;
+        self.note_deny_listed(&verdict);
+        Ok(verdict)
     }
 
     /// What liveness wants done.
@@ -191,6 +193,7 @@ impl Running {
         }
         let before = std::mem::replace(&mut self.label, label.map(str::to_owned));
         self.tracker.forget();
+        self.hours.deny_listed_at = None;
         let examined = self.liveness.visitor_changed();
         let mut last = self.vote.visitor_changed();
         if let Some(examined) = examined {

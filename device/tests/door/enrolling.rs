@@ -10,12 +10,14 @@ use facelatch_boards::{
 use facelatch_device::{Device, audit::What};
 use facelatch_protocol::{
     Coverage, Enrollment, EventKind, NotEnrolled, PersonId, Prompt, Reason, Refusal, Request,
-    Response,
+    Response, bundle::PartKind,
 };
 
 use crate::{
+    far_end::bundles::bundle,
     host::Host,
-    stage::{Stage, id, latch, photo, show, visitor, was_unlocked},
+    stage::{Stage, id, latch, photo, records, show, visitor, was_unlocked},
+    updates::{gallery, space},
 };
 
 const HELD: Duration = Duration::from_millis(1_200);
@@ -143,14 +145,26 @@ fn a_host_opens_it_for_a_face_that_is_let_in_then_and_is_nobody_elses_later() {
 }
 
 #[test]
-fn whoever_is_no_admin_vouches_for_nobody_and_no_face_opens_meanwhile() {
-    let stage = stage(Stage::enrolled());
+fn only_the_policys_admins_vouch_and_no_face_opens_meanwhile() {
+    let stage = stage(Stage::empty());
     let device = stage.start();
-    // A stranger.
+    let mut host = Host::connect(&device);
+    let policy = b"[people.eileen_collins]\nadmin = true\n".to_vec();
+    let parts = [
+        gallery(records()),
+        (PartKind::Policy, "policy.toml", policy),
+    ];
+    let pushed = host.push(&bundle(1, &space(), &parts));
+    assert!(matches!(pushed, Response::Bundle(_)), "{pushed:?}");
+    // A stranger, and somebody who may pass, but not vouch.
+    for nobody in ["visitors/biden.jpg", "visitors/obama2.jpg"] {
+        press(&device, HELD);
+        show(&device, visitor(nobody));
+        pass(&device, Duration::from_secs(3));
+    }
+    // The admin; then the button again.
     press(&device, HELD);
-    show(&device, visitor("visitors/biden.jpg"));
-    // Pressed again.
-    press(&device, HELD);
+    show(&device, visitor("enroll/eileen_collins/astronaut.png"));
     press(&device, Duration::from_millis(200));
     // Nobody comes.
     press(&device, HELD);
@@ -158,12 +172,16 @@ fn whoever_is_no_admin_vouches_for_nobody_and_no_face_opens_meanwhile() {
     assert!(!was_unlocked(&latch(&device)));
     device.stop();
     device.join().unwrap();
+    let admin = id("eileen_collins");
     assert_eq!(
         steps(&stage),
         [
             Enrollment::Asked,
             refused(NotEnrolled::NotAdmin),
             Enrollment::Asked,
+            refused(NotEnrolled::NotAdmin),
+            Enrollment::Asked,
+            Enrollment::Vouched { admin },
             refused(NotEnrolled::GivenUp),
             Enrollment::Asked,
             refused(NotEnrolled::TimedOut { last: None }),

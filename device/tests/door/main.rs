@@ -9,6 +9,7 @@ mod faults;
 mod host;
 mod latch;
 mod pairing;
+mod policy;
 mod process;
 mod reasons;
 mod requests;

@@ -2,8 +2,9 @@
 
 use facelatch_protocol::{
     BundleFault, BundleProgress, Chunk, Digest, DoorState, GalleryRecord, HOSTS_PER_PAGE,
-    HostsPage, PEOPLE_PER_PAGE, PeoplePage, Person, PublicKey, Refusal, Request, Response, Role,
-    RollbackReason, RolledBack, Staging, Status, TemplateKey, Text, Trial, UpdateStatus,
+    HostsPage, PEOPLE_PER_PAGE, PeoplePage, Person, PolicyStatus, PublicKey, Refusal, Request,
+    Response, Role, RollbackReason, RolledBack, Staging, Status, TemplateKey, Text, Trial,
+    UpdateStatus,
     audit::{AuditHead, AuditPage, Chain, What},
     bundle::Head,
 };
@@ -167,9 +168,18 @@ fn other(state: &mut State, asker: PublicKey, request: &Request) -> Result<Respo
         } if state.people.contains_key(person) => return Err(Refusal::PersonExists),
         Request::EnrollmentOpen { .. } => state.enrolling = true,
         Request::EnrollmentClose => state.enrolling = false,
-        Request::LockoutClear | Request::PassedOut { .. } | Request::PolicyStatus => {
-            return Err(Refusal::NotAllowed);
+        Request::PolicyStatus => {
+            return Ok(Response::Policy(PolicyStatus {
+                policy: Some(Digest([5; 32])),
+                people: 2,
+                clock: true,
+                open: false,
+                denials: 0,
+                locked_until_unix_ms: None,
+                inside: 0,
+            }));
         }
+        Request::LockoutClear | Request::PassedOut { .. } => return Err(Refusal::NotAllowed),
         Request::Hello { .. }
         | Request::BundleBegin { .. }
         | Request::BundleChunk(_)
