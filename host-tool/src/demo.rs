@@ -9,6 +9,8 @@
 //! Time is the sim board's: ten frames a second of simulated time, as fast as the machine can, so that the outcome does
 //! not depend on the machine's speed. Called by `cmd/demo.rs`.
 
+mod enrolling;
+
 use std::{
     fs,
     net::SocketAddr,
@@ -93,7 +95,7 @@ pub struct Visit {
     pub what: String,
     /// Who was let in.
     pub person: Option<String>,
-    /// "granted" or "denied".
+    /// "granted" or "denied"; of an enrollment, "enrolled" or "refused".
     pub decision: &'static str,
     /// Why.
     pub reason: &'static str,
@@ -174,6 +176,7 @@ impl Stage {
         config.link.name = "demo door".to_owned();
         config.link.tcp_listen = "127.0.0.1:0".to_owned();
         config.door.unlock_ms = UNLOCK_MS;
+        config.enroll.button = true;
         let device = Device::start(Settings {
             board: board()?,
             data: data.to_path_buf(),

@@ -36,13 +36,20 @@ use crate::{
 
 /// Whom a visitors' list expects to get in where nobody should.
 const NOBODY: &str = "nobody";
+/// Who may vouch for newcomers, by id and by photo.
+const ADMIN: &str = "eileen_collins";
+const ADMIN_PHOTO: &str = "enroll/eileen_collins/astronaut.png";
+/// Who is a stranger until enrolled at the door, and called this then.
+const NEWCOMER_PHOTO: &str = "biden.jpg";
+const NEWCOMER: &str = "joe_biden";
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Starts the door daemon on a simulated board in this process, pairs with it, enrolls two people from shipped photos, trains,
 pushes the result over TCP, and lets visitors come whose photos were not enrolled: the enrolled person gets in; a stranger, half
-faces, a cat, an empty scene and a dark frame do not. Then the door asks for a challenge: a photo held up does not get in, a
+faces, a cat, an empty scene and a dark frame do not. Then the button is held, an admin vouches by her face, and the stranger
+is enrolled, turning as the light asks, and gets in. Then the door asks for a challenge: a photo held up does not get in, a
 rendered head that turns as asked does. Real networks and sockets; simulated camera, relay and time.
 
 With --json prints an object a visitor. Exit code 1: an outcome was not the expected one.
@@ -114,6 +121,10 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let people: Vec<_> = enrolled.people.iter().map(|p| p.person.as_str()).collect();
     let (trained, _) = train(&home.people()?, &home.none()?, &TrainConfig::default())?;
     home.put_trained(&trained)?;
+    write_atomic(
+        &home.policy_path(),
+        format!("[people.{ADMIN}]\nadmin = true\n").as_bytes(),
+    )?;
     let (bundle, packed) = gather(&home, &What::default(), || global.zoo())?.sign(&home, 0)?;
     let bundle_file = scratch.path().join("demo.flb");
     write_atomic(&bundle_file, &bundle)?;
@@ -152,6 +163,19 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     global
         .format()
+        .say("\nthe button is held; an admin vouches, and a stranger turns as the light asks")?;
+    if let Some([sitting, later]) = newcomer(&visitors) {
+        let photo = pictures.photo(&folder, &sitting)?;
+        let face = pictures.main_face(&photo)?;
+        let visit = stage.enroll(&folder.join(ADMIN_PHOTO), &photo, &face, &sitting)?;
+        for (entry, visit) in [(&sitting, visit), (&later, stage.show(&folder, &later)?)] {
+            pictures.write(&folder, entry, &visit, &args.out)?;
+            all_expected &= visit.expected;
+            global.format().print(&Report(visit))?;
+        }
+    }
+    global
+        .format()
         .say("\nfrom here on the door asks whoever it knows to turn their head")?;
     let mut stage = stage.challenging(&door, zoo.dir())?;
     for (species, entry) in challenged(&visitors) {
@@ -173,6 +197,21 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         args.out.display()
     ))?;
     Ok(if all_expected { Exit::Done } else { Exit::No })
+}
+
+/// The stranger, being enrolled and then coming back.
+fn newcomer(visitors: &[Entry]) -> Option<[Entry; 2]> {
+    let is_it = |entry: &&Entry| entry.photo == Path::new(NEWCOMER_PHOTO);
+    let stranger = visitors.iter().find(is_it)?;
+    let entry = |what: &str| Entry {
+        what: what.to_owned(),
+        expect: NEWCOMER.to_owned(),
+        ..stranger.clone()
+    };
+    Some([
+        entry("the stranger, enrolled at the door"),
+        entry("the stranger, who is none now"),
+    ])
 }
 
 /// A print of the first enrolled visitor, and a head with the same face.
@@ -223,7 +262,7 @@ impl Pictures {
     fn main_face(&mut self, photo: &RgbImage) -> Result<Face, Error> {
         let faces = self.networks.detector.detect(photo)?;
         let face = main_face(&faces, photo).cloned();
-        face.ok_or_else(|| Error::Demo("the enrolled visitor's photo shows no face".into()))
+        face.ok_or_else(|| Error::Demo("a visitor's photo shows no face".into()))
     }
 
     fn write(

@@ -3,6 +3,10 @@
 //! Synthetic, as everything here. Stands in for a newcomer who is led through the poses of an enrollment at the door.
 //! Called by the demo and the tests.
 
+use facelatch_boards::{
+    Pattern,
+    sim::{self, Moving},
+};
 use facelatch_models::mtcnn::Face;
 use image::RgbImage;
 
@@ -19,6 +23,15 @@ const EYE_PX: f64 = 64.0;
 const OFF: f64 = 10.0;
 /// Of the nose's tip before eyes and mouth, in eye distances: between the smallest and the largest in use elsewhere here.
 const NOSE_DEPTH: f64 = 0.4;
+
+/// What a light asks for, and how far the head is turned to its left and down for it.
+const POSES: [(Pattern, f64, f64); 5] = [
+    (Pattern::LookStraight, 0.0, 0.0),
+    (Pattern::TurnLeft, 20.0, 0.0),
+    (Pattern::TurnRight, -20.0, 0.0),
+    (Pattern::LookUp, 0.0, -14.0),
+    (Pattern::LookDown, 0.0, 14.0),
+];
 
 /// A face and its head.
 #[derive(Debug, Clone)]
@@ -55,4 +68,23 @@ impl Sitter {
         draw(&mut frame, &camera, &self.photo, extent, surface, |_, c| c);
         frame
     }
+
+    /// Somebody before a door who holds the head as its light asks, and goes when it asks for nothing any more.
+    #[must_use]
+    pub fn obeying(self, panel: &sim::Panel) -> Moving {
+        let panel = panel.clone();
+        Moving::new(move || Some(self.frame(asked(&panel)?)))
+    }
+}
+
+/// How a head is held that does what a door's light asks for.
+#[must_use]
+pub fn asked(panel: &sim::Panel) -> Option<Pose> {
+    let light = panel.shown().last()?.pattern;
+    let pose = POSES.into_iter().find(|(pattern, ..)| *pattern == light);
+    pose.map(|(_, yaw, pitch)| Pose {
+        yaw,
+        pitch,
+        roll: 0.0,
+    })
 }

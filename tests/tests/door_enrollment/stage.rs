@@ -7,9 +7,9 @@ use facelatch_boards::sim::{Handle, Picture, Visitor};
 use facelatch_boards::{BoardFile, CameraFacts, Gap, Latch, Pattern, sim::ClockKind};
 use facelatch_device::audit::{Audit, Limits, What};
 use facelatch_device::{Config, Device, Settings, StopAfter};
-use facelatch_host::pad::head::Pose;
 use facelatch_host::pad::sitter::Sitter;
 use facelatch_models::image::open;
+use facelatch_models::liveness::Level;
 use facelatch_models::mtcnn::{DetectorConfig, main_face};
 use facelatch_models::zoo::Zoo;
 use facelatch_protocol::{Enrollment, EventKind};
@@ -23,15 +23,8 @@ use tempfile::TempDir;
 pub(crate) const HELD: Duration = Duration::from_millis(1_200);
 /// How long anybody stands in front of the camera for one look.
 const FRAMES: u32 = 6;
-
-/// What the light asks for, and how far somebody turns and nods for it.
-const POSES: [(Pattern, f64, f64); 5] = [
-    (Pattern::LookStraight, 0.0, 0.0),
-    (Pattern::TurnLeft, 20.0, 0.0),
-    (Pattern::TurnRight, -20.0, 0.0),
-    (Pattern::LookUp, 0.0, -14.0),
-    (Pattern::LookDown, 0.0, 14.0),
-];
+/// Longest time anybody sits for an enrollment.
+const SITTING_FRAMES: u32 = 400;
 
 /// The door's data, and the workspace beside it.
 pub(crate) struct Stage {
@@ -89,6 +82,8 @@ impl Stage {
         config.enroll.window_ms = 300_000;
         config.enroll.pose_ms = 30_000;
         config.update.trial_frames = 1;
+        // Whoever is not asked to turn stands here as a photo does.
+        config.liveness.level = Level::Off;
         let device = Device::start(Settings {
             board,
             data: self.at("door"),
@@ -182,24 +177,15 @@ impl Door {
 
     /// Somebody does what the light asks for, until it asks for nothing any more; what it showed then.
     pub(crate) fn follow(&self, sitter: &Sitter) -> Pattern {
-        for _ in 0..40 {
-            match self.pose() {
-                Some(pose) => self.show(sitter.frame(pose), "newcomer", FRAMES),
-                None => return self.light(),
-            }
-        }
-        panic!("it goes on asking: {:?}", self.sim.panel.shown());
-    }
-
-    /// How a head is held that does what the light asks for.
-    fn pose(&self) -> Option<Pose> {
-        let light = self.light();
-        let asked = POSES.into_iter().find(|(pattern, ..)| *pattern == light);
-        asked.map(|(_, yaw, pitch)| Pose {
-            yaw,
-            pitch,
-            roll: 0.0,
-        })
+        self.sim.visitors.arrive(Visitor {
+            frames: Some(SITTING_FRAMES),
+            ..Visitor::moving("newcomer", sitter.clone().obeying(&self.sim.panel))
+        });
+        assert!(
+            self.sim.visitors.wait_until_shown(PATIENCE),
+            "the door stopped taking frames"
+        );
+        self.light()
     }
 
     /// Whether anybody was let in since it began.
