@@ -243,6 +243,12 @@ fn person_rename(
     if running.enrollment.is_open() {
         return Ok(Response::Refused(Refusal::Enrolling));
     }
+    // Rules are the bundle's, by id: under another one, whoever may not pass could.
+    let rules = running.policy.as_ref().map(|policy| &policy.rules);
+    let has_rules = rules.is_some_and(|rules| rules.people().any(|listed| listed == person));
+    if has_rules && person != to {
+        return Ok(Response::Refused(Refusal::NotAllowed));
+    }
     running.gallery.rename_person(person, to, name)?;
     let person = person.clone();
     running.people_changed(match person == *to {

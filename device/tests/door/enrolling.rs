@@ -9,8 +9,8 @@ use facelatch_boards::{
 };
 use facelatch_device::{Device, audit::What};
 use facelatch_protocol::{
-    Coverage, Enrollment, EventKind, NotEnrolled, PersonId, Prompt, Reason, Refusal, Request,
-    Response, bundle::PartKind,
+    Coverage, DisplayName, Enrollment, EventKind, NotEnrolled, PersonId, Prompt, Reason, Refusal,
+    Request, Response, bundle::PartKind,
 };
 
 use crate::{
@@ -156,6 +156,15 @@ fn only_the_policys_admins_vouch_and_no_face_opens_meanwhile() {
     ];
     let pushed = host.push(&bundle(1, &space(), &parts));
     assert!(matches!(pushed, Response::Bundle(_)), "{pushed:?}");
+    // Whoever has rules is not given another id, under which there are none; another name is no matter.
+    let rename = |to: &str| Request::PersonRename {
+        person: id("eileen_collins"),
+        to: id(to),
+        name: DisplayName::parse("Eileen Collins").unwrap(),
+    };
+    let refusal = Response::Refused(Refusal::NotAllowed);
+    assert_eq!(host.ask(rename("eileen")), refusal);
+    assert_eq!(host.ask(rename("eileen_collins")), Response::Done);
     // A stranger, and somebody who may pass, but not vouch.
     for nobody in ["visitors/biden.jpg", "visitors/obama2.jpg"] {
         press(&device, HELD);
@@ -261,7 +270,7 @@ fn a_person_gets_another_id_over_the_link_and_is_known_by_it() {
     let rename = |from: &str, to: &str| Request::PersonRename {
         person: id(from),
         to: id(to),
-        name: facelatch_protocol::DisplayName::parse("Barack Obama").unwrap(),
+        name: DisplayName::parse("Barack Obama").unwrap(),
     };
     let refusals = [
         ("barack_obama", "eileen_collins", Refusal::PersonExists),

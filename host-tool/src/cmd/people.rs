@@ -24,7 +24,8 @@ Without --to, works on the workspace; its changes reach doors with the next `fac
 door's own people at once.
 
 `rename` gives a person another id; with --to also in the workspace, if they are there: a bundle with the old id would bring
-it back with whatever templates the door does not have under the new one. `enroll` opens a window at a door: the next face
+it back with whatever templates the door does not have under the new one. A door refuses it for somebody its policy has rules
+for: change the policy, rename in the workspace, and push. `enroll` opens a window at a door: the next face
 there is led through a few poses and enrolled, with no admin's face before; `pull` fetches the templates.
 
 Exit code 1: there is no such person. Exit code 3: the door refused; with --follow also: nobody was enrolled.

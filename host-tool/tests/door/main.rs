@@ -3,6 +3,7 @@
 
 mod audit;
 mod fake_door;
+mod people;
 mod policy;
 mod pushes;
 mod sessions;
