@@ -48,6 +48,9 @@ pub(crate) fn buzzer(sound: Sound) -> Light {
         Sound::Denied => FAST,
         Sound::CloseDoor => SLOW,
         Sound::Alarm => Light::Blink(Duration::from_millis(500)),
+        // Heard for 600 ms: once for left, twice for right.
+        Sound::TurnLeft => Light::Blink(Duration::from_millis(800)),
+        Sound::TurnRight => Light::Blink(Duration::from_millis(400)),
     }
 }
 
@@ -91,6 +94,8 @@ mod tests {
             Sound::Denied,
             Sound::CloseDoor,
             Sound::Alarm,
+            Sound::TurnLeft,
+            Sound::TurnRight,
         ];
         for (i, a) in all.iter().enumerate() {
             for b in &all[..i] {

@@ -48,7 +48,7 @@ pub enum Pattern {
 
 /// What the buzzer lets be heard. One meaning, one sound; how it sounds is the board's affair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Sound {
     /// Nothing.
     Silent,
@@ -60,6 +60,10 @@ pub enum Sound {
     CloseDoor,
     /// The door was forced, the case opened, or there is a fire.
     Alarm,
+    /// Turn the head to your left.
+    TurnLeft,
+    /// Turn the head to your right.
+    TurnRight,
 }
 
 /// One press of a button.

@@ -6,16 +6,16 @@
 use std::{fs, path::Path, time::Duration};
 
 use facelatch_boards::{DoorFacts, Latch, nearest};
-use facelatch_models::{mtcnn::DetectorConfig, openset::Gate};
+use facelatch_models::{liveness::Level, mtcnn::DetectorConfig, openset::Gate};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::{
-    door,
+    door, enroll,
     error::Error,
-    link,
+    link, live,
     quality::{self, Several},
-    vote,
+    track, vote,
 };
 
 /// Declares a section's struct, its defaults, its ranges and the comments of the written file in one place.
@@ -94,6 +94,8 @@ settings! {
         output_threshold: f64 = 0.7, in 0.05..=0.999;
         /// Scale from one level of the image pyramid to the next.
         pyramid_factor: f64 = 0.709, in 0.4..=0.9;
+        /// Known faces are followed; every so many milliseconds the whole frame is searched for others. 0 for every frame.
+        search_every_ms: u64 = 400, in 0..=2_000;
     }
 
     /// Which faces are good enough to be judged. Luma is 0 (black) to 255 (white).
@@ -116,10 +118,13 @@ settings! {
         roll_max_deg: f64 = 30.0, in 1.0..=180.0;
         /// Least share of the face's box inside the frame.
         inside_min: f64 = 0.97, in 0.5..=1.0;
-        /// Several faces at once: "nearest" judges the nearest if it is clearly larger than the others, "refuse" none.
-        several_faces: Several = Several::Nearest;
-        /// How many times larger than any other the nearest face has to be, by area.
+        /// Several faces near the door at once. "nearest" judges the nearest alone, if it dominates. "all-known" lets
+        /// people in who are all known. "nearest-or-known" takes either. "refuse" lets nobody in.
+        several_faces: Several = Several::NearestOrKnown;
+        /// The nearest face dominates if it is so many times larger than any other, by area.
         nearest_dominance: f64 = 1.5, in 1.0..=100.0;
+        /// A face is near the door if it has this share of the nearest's area: 0.25 is twice as far away.
+        near_share: f64 = 0.25, in 0.0..=1.0;
     }
 
     /// When a face is somebody.
@@ -146,6 +151,14 @@ settings! {
         min_overlap: f64 = 0.3, in 0.01..=0.95;
     }
 
+    /// Is a recognised face a living one? See the README for what each level stops, and what not.
+    liveness: LivenessSettings {
+        /// "off", "passive" (weak signs of a picture), or "challenge" (turn your head as the light asks).
+        level: Level = Level::Passive;
+        /// Turns of the head that a challenge asks for, in a random order.
+        turns: u8 = 2, in 2..=6;
+    }
+
     /// The door.
     door: DoorSettings {
         /// How many milliseconds a grant, a request to exit or a remote unlock keeps the door unlocked.
@@ -156,16 +169,28 @@ settings! {
         held_open_ms: u64 = 30_000, in 0..=3_600_000;
     }
 
-    /// Enrolling with the button at the door.
+    /// Enrolling at the door: an admin's face vouches, then the newcomer is led through a few poses.
     enroll: Enroll {
-        /// Whether the button enrolls at all.
+        /// Whether the button enrolls at all. A host can, in any case.
         button: bool = false;
-        /// How many milliseconds a person has to look into the camera after a press.
-        window_ms: u64 = 30_000, in 1_000..=600_000;
+        /// Holding the button for this many milliseconds begins it; less than pairing.hold_ms.
+        hold_ms: u64 = 1_000, in 0..=60_000;
+        /// It has to be over within this many milliseconds.
+        window_ms: u64 = 60_000, in 1_000..=600_000;
+        /// A pose that does not come within this many milliseconds is left out.
+        pose_ms: u64 = 5_000, in 500..=60_000;
         /// Good frames of one face that become the person's templates.
         frames: usize = 5, in 1..=20;
         /// Least milliseconds between two of them, so that they differ.
         spacing_ms: u64 = 400, in 0..=10_000;
+    }
+
+    /// Who may pass when: the policy comes with a bundle, and these settings say how this door reads it.
+    policy: PolicySettings {
+        /// This door's name in the policy; empty for link.name.
+        door: String = String::new();
+        /// When the time is known: "synchronised" by the system or a host, or "always", with a clock on battery.
+        trust_clock: TrustClock = TrustClock::Synchronised;
     }
 
     /// The people.
@@ -223,6 +248,16 @@ settings! {
         /// Files kept; the oldest is deleted when a new one is begun.
         files: u64 = 16, in 2..=10_000;
     }
+}
+
+/// When the door knows what time it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrustClock {
+    /// Once the system's clock was set by a time server, or a host has told the time since the start.
+    Synchronised,
+    /// Whenever it shows a plausible time: a battery keeps it.
+    Always,
 }
 
 impl Config {
@@ -294,6 +329,13 @@ impl Config {
                 config.vote.window, config.vote.needed
             ));
         }
+        let pairing = config.pairing.hold_ms;
+        if pairing > 0 && config.enroll.hold_ms >= pairing {
+            return Err(format!(
+                "enroll.hold_ms is {}: give less than pairing.hold_ms, {pairing}",
+                config.enroll.hold_ms
+            ));
+        }
         Ok(config)
     }
 
@@ -350,6 +392,7 @@ impl Config {
             inside: q.inside_min as f32,
             several: q.several_faces,
             dominance: q.nearest_dominance as f32,
+            near_share: q.near_share as f32,
         }
     }
 
@@ -372,7 +415,49 @@ impl Config {
             window: v.window,
             max_gap: Duration::from_millis(v.max_gap_ms),
             repeat: Duration::from_millis(v.repeat_ms),
-            min_overlap: v.min_overlap as f32,
+        }
+    }
+
+    /// The rules of `track`.
+    #[must_use]
+    pub fn track(&self) -> track::Rules {
+        track::Rules {
+            max_gap: Duration::from_millis(self.vote.max_gap_ms),
+            min_overlap: self.vote.min_overlap as f32,
+            search_every: Duration::from_millis(self.detector.search_every_ms),
+        }
+    }
+
+    /// The rules of `live`.
+    #[must_use]
+    pub fn live(&self) -> live::Rules {
+        live::Rules {
+            level: self.liveness.level,
+            turns: self.liveness.turns.into(),
+            max_gap: Duration::from_millis(self.vote.max_gap_ms),
+        }
+    }
+
+    /// The rules of `enroll`.
+    #[must_use]
+    pub fn enroll(&self) -> enroll::Rules {
+        let e = &self.enroll;
+        enroll::Rules {
+            window: Duration::from_millis(e.window_ms),
+            pose: Duration::from_millis(e.pose_ms),
+            frames: e.frames,
+            spacing: Duration::from_millis(e.spacing_ms),
+            max_gap: Duration::from_millis(self.vote.max_gap_ms),
+            min_overlap: self.vote.min_overlap as f32,
+        }
+    }
+
+    /// What the policy calls this door.
+    #[must_use]
+    pub fn door_name(&self) -> &str {
+        match self.policy.door.as_str() {
+            "" => &self.link.name,
+            name => name,
         }
     }
 
@@ -495,6 +580,10 @@ mod tests {
             (
                 "[vote]\nneeded = 6",
                 "vote.window is 5: give at least vote.needed, 6",
+            ),
+            (
+                "[pairing]\nhold_ms = 900",
+                "enroll.hold_ms is 1000: give less than pairing.hold_ms, 900",
             ),
             (
                 "[quality]\nseveral_faces = \"all\"",

@@ -331,9 +331,13 @@ fn sounds(before: &State, after: &State, records: &[Record], denied: bool) -> Op
         sound if sound != before.sound() => sound,
         Sound::Silent if records.iter().any(granted) => Sound::Granted,
         Sound::Silent if denied && after.mode().turns_away() => Sound::Denied,
-        Sound::Silent | Sound::Granted | Sound::Denied | Sound::CloseDoor | Sound::Alarm => {
-            return None;
-        }
+        Sound::Silent
+        | Sound::Granted
+        | Sound::Denied
+        | Sound::CloseDoor
+        | Sound::Alarm
+        | Sound::TurnLeft
+        | Sound::TurnRight => return None,
     };
     Some(Action::Sound(sound))
 }

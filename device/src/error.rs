@@ -46,6 +46,9 @@ pub enum Error {
     /// The operator's or the peer's: no such person.
     #[error("nobody with the id {0} is enrolled")]
     UnknownPerson(String),
+    /// The operator's or the peer's: an id that is taken.
+    #[error("there is another person with the id {0}")]
+    PersonExists(String),
     /// The operator's or the peer's: the gallery is full.
     #[error("{what} are limited to {limit}: remove some, or raise the limit in device.toml")]
     Full {
@@ -147,6 +150,7 @@ impl Error {
             | Error::DataInUse { .. }
             | Error::Space { .. }
             | Error::UnknownPerson(_)
+            | Error::PersonExists(_)
             | Error::Full { .. }
             | Error::Hosts(_)
             | Error::Template { .. } => 2,

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use facelatch_models::openset::Reject;
+use facelatch_policy::Refuse;
 use facelatch_protocol::{Event, EventKind, PersonId, Reason};
 
 use crate::{
@@ -97,16 +98,19 @@ pub fn decision(ruling: &Ruling, evidence: &Evidence, latency_ms: u32) -> EventK
 }
 
 /// Our reasons in the words of the link.
-fn wire_reason(reason: policy::Reason) -> Reason {
+pub(crate) fn wire_reason(reason: policy::Reason) -> Reason {
     let reason = match reason {
         policy::Reason::Removed => return Reason::Unknown,
         policy::Reason::Enrolling => return Reason::NotNow,
         policy::Reason::LockedDown => return Reason::LockedDown,
+        policy::Reason::Policy(refuse) => return policy_reason(refuse),
+        policy::Reason::PolicyLost => return Reason::Fault,
         policy::Reason::NotRecognised(reason) => reason,
     };
     match reason {
         vote::Reason::NoFace => Reason::NoFace,
         vote::Reason::Unsteady => Reason::NotConfirmed,
+        vote::Reason::NotLive => Reason::NotLive,
         vote::Reason::Rejected(Reject::EmptyGallery) => Reason::EmptyGallery,
         vote::Reason::Rejected(Reject::Ambiguous) => Reason::Ambiguous,
         vote::Reason::Rejected(
@@ -119,6 +123,18 @@ fn wire_reason(reason: policy::Reason) -> Reason {
         vote::Reason::Quality(quality::Reason::TurnedAway) => Reason::TurnedAway,
         vote::Reason::Quality(quality::Reason::HalfVisible) => Reason::HalfVisible,
         vote::Reason::Quality(quality::Reason::SeveralFaces) => Reason::SeveralFaces,
+    }
+}
+
+/// The policy's reasons in the words of the link.
+fn policy_reason(refuse: Refuse) -> Reason {
+    match refuse {
+        Refuse::NotNow => Reason::NotNow,
+        Refuse::NotHere => Reason::NotHere,
+        Refuse::NotValid => Reason::NotValid,
+        Refuse::Disabled => Reason::Disabled,
+        Refuse::DenyListed => Reason::DenyListed,
+        Refuse::NoClock => Reason::NoClock,
     }
 }
 

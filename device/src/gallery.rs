@@ -236,11 +236,8 @@ impl Gallery {
         unix_ms: u64,
     ) -> Result<(), Error> {
         let is_new = !self.contains(id);
-        if is_new && self.people_count() >= self.limits.people as usize {
-            return Err(Error::Full {
-                what: "people",
-                limit: self.limits.people,
-            });
+        if is_new {
+            self.has_room()?;
         }
         self.change(id, |_, record| match record {
             Some(record) => Some(Record {
@@ -254,6 +251,81 @@ impl Gallery {
                 templates: vec![],
             }),
         })
+    }
+
+    /// Whether another person fits.
+    ///
+    /// # Errors
+    /// [`Error::Full`].
+    pub fn has_room(&self) -> Result<(), Error> {
+        if self.people_count() < self.limits.people as usize {
+            return Ok(());
+        }
+        Err(Error::Full {
+            what: "people",
+            limit: self.limits.people,
+        })
+    }
+
+    /// Adds a person with templates, all or nothing.
+    ///
+    /// # Errors
+    /// [`Error::PersonExists`]; as for [`Gallery::add_person`] and [`Gallery::add_templates`].
+    pub fn enroll(
+        &mut self,
+        id: &PersonId,
+        name: &DisplayName,
+        templates: &[Template],
+        unix_ms: u64,
+    ) -> Result<(), Error> {
+        if self.contains(id) {
+            return Err(Error::PersonExists(id.to_string()));
+        }
+        self.has_room()?;
+        self.may_hold(0, templates)?;
+        let mut record = Record {
+            name: name.clone(),
+            created_unix_ms: unix_ms,
+            in_bundle: false,
+            templates: vec![],
+        };
+        record.push(templates, unix_ms);
+        self.change(id, |set, there| {
+            let fits = templates
+                .iter()
+                .all(|template| set.other_space(&template.space).is_none());
+            fits.then(|| record.clone()).or(there)
+        })
+    }
+
+    /// Gives a person another id, another name, or both; templates go with it, all or nothing. The person is this door's
+    /// own from then on: see [`Gallery::take_over`].
+    ///
+    /// # Errors
+    /// [`Error::UnknownPerson`], [`Error::PersonExists`], also if `to` was there before a bundle on trial,
+    /// [`Error::Gallery`].
+    pub fn rename_person(
+        &mut self,
+        id: &PersonId,
+        to: &PersonId,
+        name: &DisplayName,
+    ) -> Result<(), Error> {
+        let record = self.record(id).cloned();
+        let record = record.ok_or_else(|| Error::UnknownPerson(id.to_string()))?;
+        if id == to {
+            return self.add_person(id, name, record.created_unix_ms);
+        }
+        let before = self.state.before.as_ref();
+        if self.contains(to) || before.is_some_and(|before| before.set.people.contains_key(to)) {
+            return Err(Error::PersonExists(to.to_string()));
+        }
+        let mut next = self.state.clone();
+        let mut blobs = next.change(to, |set, there| {
+            let moved = set.people.get(id).map(|entry| entry.record.at_door(name));
+            moved.or(there)
+        })?;
+        blobs.extend(next.change(id, |_, _| None)?);
+        self.commit(next, &blobs)
     }
 
     /// Removes a person and all templates, also from what was before a bundle on trial. Once this returns, what the files
@@ -281,7 +353,27 @@ impl Gallery {
     ) -> Result<(), Error> {
         let record = self.record(id).cloned();
         let record = record.ok_or_else(|| Error::UnknownPerson(id.to_string()))?;
-        if record.templates.len() + templates.len() > self.limits.templates as usize {
+        self.may_hold(record.templates.len(), templates)?;
+        let Some(first) = templates.first() else {
+            return Ok(());
+        };
+        self.change(id, |set, there| {
+            if set.other_space(&first.space).is_some() {
+                return there;
+            }
+            let mut with = there.unwrap_or_else(|| Record {
+                in_bundle: false,
+                templates: vec![],
+                ..record.clone()
+            });
+            with.push(templates, unix_ms);
+            Some(with)
+        })
+    }
+
+    /// Whether somebody with so many templates may get these.
+    fn may_hold(&self, there: usize, templates: &[Template]) -> Result<(), Error> {
+        if there + templates.len() > self.limits.templates as usize {
             return Err(Error::Full {
                 what: "templates of a person",
                 limit: self.limits.templates,
@@ -300,18 +392,7 @@ impl Gallery {
                 });
             }
         }
-        self.change(id, |set, there| {
-            if set.other_space(&first.space).is_some() {
-                return there;
-            }
-            let mut with = there.unwrap_or_else(|| Record {
-                in_bundle: false,
-                templates: vec![],
-                ..record.clone()
-            });
-            with.push(templates, unix_ms);
-            Some(with)
-        })
+        Ok(())
     }
 
     fn records(&self) -> impl Iterator<Item = (&PersonId, &Record)> {

@@ -15,12 +15,14 @@ pub mod gallery;
 pub mod hosts;
 pub mod identify;
 pub mod link;
+pub mod live;
 pub mod policy;
 pub mod quality;
 pub mod run;
 pub mod seal;
 pub mod store;
 pub mod swap;
+pub mod track;
 pub mod vote;
 
 pub mod cli;
@@ -410,7 +412,9 @@ impl Running {
         let networks = networks.ok_or_else(|| Error::Bug("started without networks".to_owned()))?;
         log::info!("board {}, camera {}", board.name, board.camera.describe());
         let mut running = Running {
+            tracker: track::Tracker::new(config.track()),
             vote: vote::Vote::new(config.vote()),
+            liveness: live::Liveness::new(config.live()),
             rules: config.door(exit_in_lockdown, board.relay.safe()),
             config,
             board: board.name,
@@ -421,6 +425,8 @@ impl Running {
             networks,
             classifier: None,
             calibration: None,
+            policy: None,
+            hours: run::Hours::default(),
             gallery,
             hosts,
             show_codes,

@@ -32,18 +32,37 @@ pub struct Limits {
     pub inside: f32,
     /// What several faces mean.
     pub several: Several,
-    /// With [`Several::Nearest`]: how many times larger than any other the nearest face has to be, by area.
+    /// The nearest face dominates if it is so many times larger than any other, by area.
     pub dominance: f32,
+    /// A face is near the door, as the nearest is, if it has this share of the nearest's area.
+    pub near_share: f32,
 }
 
-/// What to do with several faces in one frame.
+/// What to do with several faces in one frame. A face that is not near (see [`Limits::near_share`]) never counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Several {
-    /// Judge the nearest if it is clearly larger than the others, else refuse.
+    /// The nearest alone if it dominates; else everybody near has to be known.
+    NearestOrKnown,
+    /// The nearest alone if it dominates; else nobody.
     Nearest,
-    /// Refuse always.
+    /// Everybody near has to be known, even where one dominates.
+    AllKnown,
+    /// Nobody, if a second face is near.
     Refuse,
+}
+
+/// The faces that a frame is about, by their places in the detector's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// There is none.
+    Nobody,
+    /// This one.
+    One(usize),
+    /// These, the nearest first: each has to be known.
+    Together(Vec<usize>),
+    /// None of these, the nearest first: they are several.
+    Refused(Vec<usize>),
 }
 
 /// Why a face is not judged.
@@ -94,27 +113,28 @@ pub fn scene_is_dark(frame: &RgbImage, limits: &Limits) -> bool {
     bright * 50 < frame.pixels().len()
 }
 
-/// The face a frame is about: the nearest, which is the largest.
-///
-/// # Errors
-/// [`Reason::SeveralFaces`] if no face is clearly the nearest or several are not allowed.
-pub fn choose<'f>(faces: &'f [Face], limits: &Limits) -> Result<Option<&'f Face>, Reason> {
-    let area = |face: &Face| face.rect.w * face.rect.h;
-    let Some(nearest) = faces.iter().max_by(|a, b| area(a).total_cmp(&area(b))) else {
-        return Ok(None);
+/// The faces a frame is about: the nearest, which is the largest, and those that count beside it.
+#[must_use]
+pub fn choose(faces: &[Face], limits: &Limits) -> Choice {
+    let area = |i: usize| faces[i].rect.area();
+    let mut by_area: Vec<usize> = (0..faces.len()).collect();
+    by_area.sort_by(|&a, &b| area(b).total_cmp(&area(a)));
+    let Some(&nearest) = by_area.first() else {
+        return Choice::Nobody;
     };
-    let rival = faces
+    let others = &by_area[1..];
+    let dominates = others
         .iter()
-        .filter(|f| !std::ptr::eq(*f, nearest))
-        .map(area)
-        .max_by(f32::total_cmp);
-    match (rival, limits.several) {
-        (None, _) => Ok(Some(nearest)),
-        (Some(_), Several::Refuse) => Err(Reason::SeveralFaces),
-        (Some(rival), Several::Nearest) if area(nearest) < rival * limits.dominance => {
-            Err(Reason::SeveralFaces)
+        .all(|&other| area(nearest) >= area(other) * limits.dominance);
+    by_area.retain(|&face| area(face) >= area(nearest) * limits.near_share);
+    let alone = by_area.len() == 1;
+    match limits.several {
+        Several::Nearest | Several::NearestOrKnown if dominates => Choice::One(nearest),
+        Several::NearestOrKnown | Several::AllKnown | Several::Refuse if alone => {
+            Choice::One(nearest)
         }
-        (Some(_), Several::Nearest) => Ok(Some(nearest)),
+        Several::NearestOrKnown | Several::AllKnown => Choice::Together(by_area),
+        Several::Nearest | Several::Refuse => Choice::Refused(by_area),
     }
 }
 
@@ -410,31 +430,53 @@ mod tests {
     }
 
     #[test]
-    fn several_faces_need_one_that_is_clearly_nearest() {
+    fn several_faces_are_judged_as_the_settings_say() {
         let near = face(rect(0.0, 0.0, 200.0, 200.0));
+        let behind = face(rect(300.0, 0.0, 120.0, 120.0));
         let far = face(rect(300.0, 0.0, 60.0, 60.0));
         let beside = face(rect(300.0, 0.0, 190.0, 190.0));
-        let nearest = limits();
-        let refuse = Limits {
-            several: Several::Refuse,
-            ..nearest
-        };
-        assert_eq!(choose(&[], &nearest), Ok(None));
-        assert_eq!(
-            choose(&[far.clone(), near.clone()], &nearest),
-            Ok(Some(&near))
-        );
-        assert_eq!(
-            choose(&[near.clone(), beside], &nearest),
-            Err(Reason::SeveralFaces)
-        );
-        assert_eq!(
-            choose(&[far, near.clone()], &refuse),
-            Err(Reason::SeveralFaces)
-        );
-        assert_eq!(
-            choose(std::slice::from_ref(&near), &refuse),
-            Ok(Some(&near))
-        );
+        let one = Choice::One;
+        let both = || Choice::Together(vec![1, 0]);
+        let refused = |faces: [usize; 2]| Choice::Refused(faces.into());
+        use Several::{AllKnown, Nearest, NearestOrKnown, Refuse};
+        let all = [NearestOrKnown, Nearest, AllKnown, Refuse];
+        // The faces, and what each setting makes of them.
+        let cases = [
+            (vec![], [(); 4].map(|()| Choice::Nobody)),
+            (vec![near.clone()], [(); 4].map(|()| one(0))),
+            (vec![far.clone(), near.clone()], [(); 4].map(|()| one(1))),
+            (
+                vec![behind, near.clone()],
+                [one(1), one(1), both(), refused([1, 0])],
+            ),
+            (
+                vec![beside.clone(), near.clone()],
+                [both(), refused([1, 0]), both(), refused([1, 0])],
+            ),
+            (
+                vec![far, near, beside],
+                [
+                    Choice::Together(vec![1, 2]),
+                    refused([1, 2]),
+                    Choice::Together(vec![1, 2]),
+                    refused([1, 2]),
+                ],
+            ),
+        ];
+        let mut failures = vec![];
+        for (faces, choices) in cases {
+            for (several, expected) in all.into_iter().zip(choices) {
+                let limits = Limits {
+                    several,
+                    ..limits()
+                };
+                let found = choose(&faces, &limits);
+                if found != expected {
+                    let sides: Vec<f32> = faces.iter().map(|face| face.rect.w).collect();
+                    failures.push(format!("{several:?} of {sides:?}: {found:?}"));
+                }
+            }
+        }
+        assert!(failures.is_empty(), "{failures:#?}");
     }
 }

@@ -1,18 +1,24 @@
 //! The loop: one thread owns camera frames, networks, people, door and relay, and does one thing after the other.
 //!
 //! ```text
-//! Camera -> Frame -> quality -> Detector -> [Face] -> quality -> align -> Crop -> Embedder -> Embedding
-//!        -> identify -> Verdict -> vote -> Decision -> policy -> door.step -> Action -> Relay   (+ audit, + indicator)
+//! Camera -> Frame -> quality -> Detector -> [Face] -> track -> quality -> align -> Crop -> Embedder -> Embedding
+//!        -> identify -> Verdict -> vote -> Decision -> live -> policy -> door.step -> Action -> Relay
+//!                                                                                    (+ audit, + indicator)
 //! ```
 //!
 //! Frames, calls from the link and steps of a bundle's commit arrive in one inbox; between two of them the loop waits.
-//! Every error becomes a `door::Event::Fault`: there is one road to the relay. What follows from an event is in `act`, changes of people in `people`. Started by `lib`.
+//! Every error becomes a `door::Event::Fault`: there is one road to the relay. From pixels to a decision is
+//! in `see`, what follows from an event in `act`, changes of people in `people`. Started by `lib`.
 
 mod act;
+mod ask;
+mod enrolling;
 mod inputs;
 mod lockdown;
 mod pairing;
 mod people;
+mod schedule;
+mod see;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -26,7 +32,7 @@ use std::{
 };
 
 use facelatch_boards::{Capture, Clock, Frame, Panel, Relay};
-use facelatch_models::{align::align, calibrate::Calibration, classifier::Classifier};
+use facelatch_models::{calibrate::Calibration, classifier::Classifier};
 use facelatch_protocol::{BundleProgress, Digest, PersonId, Refusal};
 
 use crate::{
@@ -34,19 +40,19 @@ use crate::{
     config::Config,
     door::{self, Cause, Mode, State},
     enroll::Enrollment,
-    error::Error,
     events::{self, Events},
     gallery::Gallery,
     hosts::Hosts,
-    identify::{Matcher, Verdict},
+    identify::Matcher,
     link::{Call, handlers},
-    policy::{self, Facts, Ruling},
-    quality,
+    live::Liveness,
+    policy::{self, Facts, InForce, Ruling},
     swap::{Networks, Order, Prepared, Step},
-    vote::{Decision, Outcome, Sighting, Vote},
+    track::Tracker,
+    vote::{Decision, Outcome, Vote},
 };
 
-pub(crate) use lockdown::is_on as lockdown_was_on;
+pub(crate) use self::{lockdown::is_on as lockdown_was_on, schedule::Hours};
 
 /// The longest the loop sleeps: how late it notices a stop signal.
 const NAP: Duration = Duration::from_millis(100);
@@ -95,11 +101,15 @@ pub(crate) struct Running {
     pub(crate) networks: Networks,
     pub(crate) classifier: Option<Classifier>,
     pub(crate) calibration: Option<Calibration>,
+    pub(crate) policy: Option<InForce>,
+    pub(crate) hours: Hours,
     pub(crate) gallery: Gallery,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) show_codes: bool,
     pub(crate) matcher: Option<Matcher>,
+    pub(crate) tracker: Tracker,
     pub(crate) vote: Vote,
+    pub(crate) liveness: Liveness,
     pub(crate) enrollment: Enrollment,
     pub(crate) door: State,
     pub(crate) started: bool,
@@ -283,73 +293,6 @@ impl Running {
         }
     }
 
-    /// The frame's way, from pixels to the door. True if the networks had to judge it.
-    fn frame(&mut self, frame: &Frame) -> Result<bool, Error> {
-        let began = Instant::now();
-        self.visitor(frame.label.as_deref());
-        let sighting = self.look(frame)?;
-        let judged = !matches!(sighting, Sighting::Dark);
-        let decision = self.vote.count(sighting, self.clock.now());
-        if let Some(decision) = decision.filter(|d| d.track.is_some() || frame.label.is_some()) {
-            self.decided(&decision, began.elapsed());
-        }
-        Ok(judged)
-    }
-
-    /// From pixels to what one frame says.
-    fn look(&mut self, frame: &Frame) -> Result<Sighting, Error> {
-        let limits = self.config.limits();
-        let image = &frame.image;
-        if quality::scene_is_dark(image, &limits) {
-            return Ok(Sighting::Dark);
-        }
-        let faces = self.networks.detector.detect(image)?;
-        self.tick();
-        let refused = |rect, reason| {
-            Ok(Sighting::Face {
-                rect,
-                verdict: Verdict::Refused(reason),
-            })
-        };
-        let face = match quality::choose(&faces, &limits) {
-            Ok(Some(face)) => face,
-            Ok(None) => return Ok(Sighting::Nobody),
-            // Refused for the others: there is at least one.
-            Err(reason) => return refused(faces[0].rect, reason),
-        };
-        if let Err(reason) = quality::check(image, face, &limits) {
-            return refused(face.rect, reason);
-        }
-        let crop = align(image, face, self.networks.embedder.crop_spec());
-        let embedding = self.networks.embedder.embed(&crop)?;
-        let verdict = self.matcher()?.identify(&embedding)?;
-        let now = self.clock.now();
-        if self.enrollment.wants(now, &self.enroll_rules()) {
-            let template = self.networks.embedder.embed_template(&crop)?;
-            let rules = self.enroll_rules();
-            let progress = self
-                .enrollment
-                .face(face.rect, template, &verdict, now, &rules);
-            self.enrolled(progress);
-        }
-        Ok(Sighting::Face {
-            rect: face.rect,
-            verdict,
-        })
-    }
-
-    /// Who a replay shows. A visit that ends undecided is decided by what was seen of it.
-    fn visitor(&mut self, label: Option<&str>) {
-        if self.label.as_deref() == label {
-            return;
-        }
-        let before = std::mem::replace(&mut self.label, label.map(str::to_owned));
-        let last = self.vote.visitor_changed();
-        if let Some(decision) = last.filter(|_| before.is_some()) {
-            self.decided(&decision, Duration::ZERO);
-        }
-    }
-
     /// From decision to door.
     fn decided(&mut self, decision: &Decision, latency: Duration) {
         let id = match &decision.outcome {
@@ -357,11 +300,17 @@ impl Running {
             Outcome::Denied(_) => None,
         };
         let facts = Facts {
-            enrolled: id.is_some_and(|id| self.gallery.contains(&id)),
+            enrolled: id.as_ref().is_some_and(|id| self.gallery.contains(id)),
             enrolling: self.enrollment.is_open(),
             lockdown: self.door.lockdown(),
+            allowed: id.map_or(Ok(policy::FREE), |id| self.allowed(&id)),
+            policy_lost: self.hours.policy_lost,
+            deny_listed: self.sees_deny_listed(),
         };
         let ruling = policy::rule(decision, facts);
+        if self.enrollment.is_open() && !self.tells_of_admin(decision) {
+            return;
+        }
         let latency_ms = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
         let event = events::decision(&ruling, &decision.evidence, latency_ms);
         if !self.record(What::Event(event)) {
@@ -369,6 +318,9 @@ impl Running {
         }
         match ruling {
             Ruling::Pass { person } => self.step(door::Event::Grant { person }),
+            Ruling::Refuse(reason) if self.enrollment.is_open() => {
+                self.admin_decided(decision, reason);
+            }
             Ruling::Refuse(_) => {
                 self.ready_at = Some(self.clock.now() + DENIED_SHOWN);
                 self.step(door::Event::Denied);
@@ -381,22 +333,22 @@ impl Running {
         let now = self.clock.now();
         // Before time locks the door: a leaf that was opened in time counts as such.
         self.inputs();
+        self.keep_hours();
         if self.door.deadline().is_some_and(|until| now >= until) {
             self.step(door::Event::Tick);
         }
         if self.ready_at.is_some_and(|at| now >= at) {
             self.ready_at = None;
-            if self.door.mode() != Mode::Stopped && !self.enrollment.is_open() {
-                self.show(self.door.mode().pattern());
+            if self.door.mode() != Mode::Stopped {
+                self.indicate(self.door.mode().pattern());
             }
         }
         if self.quiet_at.is_some_and(|at| now >= at) {
             self.quiet_at = None;
             self.sound(self.door.sound());
         }
-        self.button(now);
-        let timed_out = self.enrollment.tick(now);
-        self.enrolled(timed_out);
+        self.button();
+        self.enrollment_tick();
         if now >= self.retry_at {
             self.retry_at = now + Duration::from_millis(self.config.camera.retry_ms);
             self.retry();

@@ -1,12 +1,14 @@
-//! N of the last M verdicts on one tracked face -> [`Decision`]. Pure: no I/O, time is an argument.
+//! N of the last M verdicts on each tracked face -> [`Decision`]s. Pure: no I/O, time is an argument.
 //!
-//! One frame never opens a door. A face is followed from frame to frame by where it is; when the frames stop agreeing
-//! on where (a jump, a gap), the votes start again. A track is denied at most once, and never after it was granted.
-//! An empty scene is decided too, once, so that "nobody there" is an answer like any other. Called by `run`.
+//! One frame never opens a door. Which face is which from frame to frame is `track`'s affair; a new track starts without
+//! votes. A track is denied at most once, and never after it was granted. A grant is settled only by a frame that was
+//! searched as a whole, so that it is known who else is there; where several faces count together, only once enough
+//! frames named each of them. An empty scene is decided too, once, so that "nobody there" is an answer like any other.
+//! Called by `run`.
 
 use std::{collections::VecDeque, time::Duration};
 
-use facelatch_models::{image::Rect, openset::Reject};
+use facelatch_models::openset::Reject;
 
 use crate::{
     identify::{Evidence, Verdict},
@@ -20,28 +22,37 @@ pub struct Rules {
     pub needed: usize,
     /// Verdicts looked back on; at least `needed`.
     pub window: usize,
-    /// A face not seen for longer than this is a new track when it comes back.
+    /// The votes of a face not seen for longer than this are forgotten.
     pub max_gap: Duration,
     /// A granted track can be granted again after this long.
     pub repeat: Duration,
-    /// Least intersection over union of a face's boxes in two frames.
-    pub min_overlap: f32,
 }
 
 /// What one frame showed.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Sighting {
-    /// The face this frame is about.
-    Face {
-        /// Where, in pixels of the frame.
-        rect: Rect,
-        /// Who, or why not.
-        verdict: Verdict,
+pub enum Seen {
+    /// The faces this frame is about.
+    Faces {
+        /// Each once, the nearest first.
+        faces: Vec<Sighting>,
+        /// Whether the whole frame was searched for faces; if not, nobody is granted by it.
+        searched: bool,
+        /// Whether one of them is granted only with all of them known.
+        together: bool,
     },
     /// No face.
     Nobody,
     /// Too dark to look for one.
     Dark,
+}
+
+/// One face of one frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sighting {
+    /// Its track.
+    pub track: u32,
+    /// Who, or why not.
+    pub verdict: Verdict,
 }
 
 /// The outcome for one track or scene.
@@ -80,21 +91,21 @@ pub enum Reason {
     Rejected(Reject),
     /// Frames named people, but too few of them the same.
     Unsteady,
+    /// Somebody we know, or a picture of them: it did not prove to be alive.
+    NotLive,
 }
 
-/// Follows one face and counts.
+/// Counts, track by track.
 #[derive(Debug)]
 pub struct Vote {
     rules: Rules,
-    tracks: u32,
-    track: Option<Track>,
+    tracks: Vec<Track>,
     scene: Scene,
 }
 
 #[derive(Debug)]
 struct Track {
     id: u32,
-    rect: Rect,
     seen: Duration,
     verdicts: VecDeque<Verdict>,
     granted: Option<Duration>,
@@ -109,57 +120,91 @@ struct Scene {
     reported: bool,
 }
 
+/// What a frame allows for the tracks in it.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    searched: bool,
+    /// Everybody whom it takes is known.
+    in_company: bool,
+}
+
 impl Vote {
     /// Starts without any track.
     #[must_use]
     pub fn new(rules: Rules) -> Vote {
         Vote {
             rules,
-            tracks: 0,
-            track: None,
+            tracks: vec![],
             scene: Scene::default(),
         }
     }
 
-    /// Counts one frame. `now` is monotonic.
-    pub fn count(&mut self, sighting: Sighting, now: Duration) -> Option<Decision> {
-        match sighting {
-            Sighting::Face { rect, verdict } => {
+    /// Whether the next frame may settle a grant, and so has to be searched as a whole.
+    #[must_use]
+    pub fn may_grant(&self, now: Duration) -> bool {
+        self.tracks.iter().any(|track| {
+            let votes = track.leader().map_or(0, |(_, votes, _)| votes);
+            votes + 1 >= self.rules.needed && !track.was_granted(now, &self.rules)
+        })
+    }
+
+    /// Counts one frame; the decisions it settles, the nearest face's first. `now` is monotonic.
+    pub fn count(&mut self, seen: Seen, now: Duration) -> Vec<Decision> {
+        let rules = self.rules;
+        self.tracks
+            .retain(|track| now.saturating_sub(track.seen) <= rules.max_gap);
+        match seen {
+            Seen::Faces {
+                faces,
+                searched,
+                together,
+            } => {
                 self.scene = Scene::default();
-                self.face(rect, verdict, now)
+                self.faces(faces, searched, together, now)
             }
-            Sighting::Nobody => self.empty(false, now),
-            Sighting::Dark => self.empty(true, now),
+            Seen::Nobody => self.empty(false).into_iter().collect(),
+            Seen::Dark => self.empty(true).into_iter().collect(),
         }
     }
 
-    /// Starts again: somebody else stands there now. Returns the decision the votes so far amount to, if the frames were
-    /// too few for one.
-    pub fn visitor_changed(&mut self) -> Option<Decision> {
+    /// Starts again: somebody else stands there now. Returns the decisions the votes so far amount to, where the frames
+    /// were too few for one.
+    pub fn visitor_changed(&mut self) -> Vec<Decision> {
         let scene = std::mem::take(&mut self.scene);
-        match self.track.take() {
-            Some(track) if track.granted.is_some() || track.denied => None,
-            Some(track) => Some(track.denial()),
-            None if scene.reported || scene.empty == 0 => None,
-            None => Some(scene.decision()),
+        let tracks = std::mem::take(&mut self.tracks);
+        if tracks.is_empty() {
+            let undecided = !scene.reported && scene.empty > 0;
+            return undecided.then(|| scene.decision()).into_iter().collect();
         }
+        let undecided = |track: &&Track| track.granted.is_none() && !track.denied;
+        tracks.iter().filter(undecided).map(Track::denial).collect()
     }
 
-    /// Forgets the votes of the current track: the people behind them have changed.
+    /// Forgets all votes: the people behind them have changed.
     pub fn forget(&mut self) {
-        if let Some(track) = &mut self.track {
+        for track in &mut self.tracks {
             track.verdicts.clear();
         }
     }
 
-    fn empty(&mut self, dark: bool, now: Duration) -> Option<Decision> {
-        if self
-            .track
-            .as_ref()
-            .is_some_and(|t| now.saturating_sub(t.seen) > self.rules.max_gap)
-        {
-            self.track = None;
+    /// Takes the votes of a track again from the begin, as if it had just come.
+    pub fn again(&mut self, id: u32) {
+        if let Some(track) = self.tracks.iter_mut().find(|track| track.id == id) {
+            track.verdicts.clear();
+            track.granted = None;
+            track.denied = false;
         }
+    }
+
+    /// The outcome of a track was told: its votes start again, and nobody is granted by them for a while, as after a grant.
+    pub fn told(&mut self, id: u32, now: Duration) {
+        let track = self.track(id);
+        track.seen = now;
+        track.verdicts.clear();
+        track.granted = Some(now);
+    }
+
+    fn empty(&mut self, dark: bool) -> Option<Decision> {
         self.scene.empty += 1;
         self.scene.dark += usize::from(dark);
         if self.scene.reported || self.scene.empty < self.rules.window {
@@ -169,23 +214,46 @@ impl Vote {
         Some(self.scene.decision())
     }
 
-    fn face(&mut self, rect: Rect, verdict: Verdict, now: Duration) -> Option<Decision> {
+    fn faces(
+        &mut self,
+        faces: Vec<Sighting>,
+        searched: bool,
+        together: bool,
+        now: Duration,
+    ) -> Vec<Decision> {
         let rules = self.rules;
-        let track = match self.track.take() {
-            Some(track) if track.continues(&rect, now, &rules) => track,
-            Some(_) | None => {
-                self.tracks = self.tracks.wrapping_add(1);
-                Track::new(self.tracks)
+        let seen: Vec<u32> = faces.iter().map(|face| face.track).collect();
+        for face in faces {
+            let track = self.track(face.track);
+            track.seen = now;
+            track.verdicts.push_back(face.verdict);
+            if track.verdicts.len() > rules.window {
+                track.verdicts.pop_front();
             }
-        };
-        let track = self.track.insert(track);
-        track.rect = rect;
-        track.seen = now;
-        track.verdicts.push_back(verdict);
-        if track.verdicts.len() > rules.window {
-            track.verdicts.pop_front();
         }
-        track.decide(now, &rules)
+        let known = |id: &u32| {
+            let track = self.tracks.iter().find(|track| track.id == *id);
+            let leader = track.and_then(Track::leader);
+            leader.is_some_and(|(_, votes, _)| votes >= rules.needed)
+        };
+        let terms = Terms {
+            searched,
+            in_company: !together || seen.iter().all(known),
+        };
+        let mut decisions = vec![];
+        for id in seen {
+            decisions.extend(self.track(id).decide(terms, now, &rules));
+        }
+        decisions
+    }
+
+    fn track(&mut self, id: u32) -> &mut Track {
+        let at = self.tracks.iter().position(|track| track.id == id);
+        let at = at.unwrap_or_else(|| {
+            self.tracks.push(Track::new(id));
+            self.tracks.len() - 1
+        });
+        &mut self.tracks[at]
     }
 }
 
@@ -193,12 +261,6 @@ impl Track {
     fn new(id: u32) -> Track {
         Track {
             id,
-            rect: Rect {
-                x: 0.0,
-                y: 0.0,
-                w: 0.0,
-                h: 0.0,
-            },
             seen: Duration::ZERO,
             verdicts: VecDeque::new(),
             granted: None,
@@ -206,32 +268,43 @@ impl Track {
         }
     }
 
-    fn continues(&self, rect: &Rect, now: Duration, rules: &Rules) -> bool {
-        now.saturating_sub(self.seen) <= rules.max_gap && self.rect.iou(rect) >= rules.min_overlap
+    /// Whether it was granted so lately that it is not granted again.
+    fn was_granted(&self, now: Duration, rules: &Rules) -> bool {
+        self.granted.is_some_and(|at| now < at + rules.repeat)
     }
 
-    fn decide(&mut self, now: Duration, rules: &Rules) -> Option<Decision> {
-        if let Some((person, votes, evidence)) = self.leader()
-            && votes >= rules.needed
-        {
-            if self.granted.is_some_and(|at| now < at + rules.repeat) {
-                return None;
+    fn decide(&mut self, terms: Terms, now: Duration, rules: &Rules) -> Option<Decision> {
+        let leader = self.leader().filter(|(_, votes, _)| *votes >= rules.needed);
+        match leader {
+            Some(_) if self.was_granted(now, rules) || !terms.searched => None,
+            Some((person, votes, evidence)) if terms.in_company => {
+                self.granted = Some(now);
+                self.verdicts.clear();
+                Some(Decision {
+                    track: Some(self.id),
+                    outcome: Outcome::Granted { person },
+                    evidence,
+                    votes,
+                })
             }
-            self.granted = Some(now);
-            self.verdicts.clear();
-            let outcome = Outcome::Granted { person };
-            return Some(Decision {
-                track: Some(self.id),
-                outcome,
-                evidence,
-                votes,
-            });
+            Some(_) | None => {
+                if self.verdicts.len() < rules.window || self.denied || self.granted.is_some() {
+                    return None;
+                }
+                self.denied = true;
+                let denial = self.denial();
+                Some(match leader {
+                    // Known, but not alone.
+                    Some((_, votes, evidence)) => Decision {
+                        outcome: Outcome::Denied(Reason::Quality(quality::Reason::SeveralFaces)),
+                        evidence,
+                        votes,
+                        ..denial
+                    },
+                    None => denial,
+                })
+            }
         }
-        if self.verdicts.len() < rules.window || self.denied || self.granted.is_some() {
-            return None;
-        }
-        self.denied = true;
-        Some(self.denial())
     }
 
     /// The person most verdicts name, how many do, and the latest one's figures.
@@ -309,17 +382,7 @@ mod tests {
         window: 5,
         max_gap: Duration::from_millis(1000),
         repeat: Duration::from_millis(2000),
-        min_overlap: 0.3,
     };
-
-    fn rect(x: f32) -> Rect {
-        Rect {
-            x,
-            y: 0.0,
-            w: 100.0,
-            h: 100.0,
-        }
-    }
 
     fn known(person: &str) -> Verdict {
         Verdict::Known {
@@ -328,12 +391,20 @@ mod tests {
         }
     }
 
+    fn alone(track: u32, verdict: Verdict) -> Seen {
+        Seen::Faces {
+            faces: vec![Sighting { track, verdict }],
+            searched: true,
+            together: false,
+        }
+    }
+
     /// One letter a frame: a, b = that person; s = stranger; t = turned away; `.` = nobody; d = dark; `|` = new visitor;
-    /// `>` = the face jumps across the frame; `_` = two seconds pass.
+    /// `>` = another track; `_` = two seconds pass.
     fn replay(frames: &str) -> Vec<String> {
         let mut vote = Vote::new(RULES);
         let mut now = Duration::ZERO;
-        let mut at = 0.0;
+        let mut track = 1;
         let mut decisions = vec![];
         for frame in frames.chars() {
             now += Duration::from_millis(100);
@@ -346,19 +417,20 @@ mod tests {
                 't' => Verdict::Refused(quality::Reason::TurnedAway),
                 '.' | 'd' => {
                     let empty = if frame == 'd' {
-                        Sighting::Dark
+                        Seen::Dark
                     } else {
-                        Sighting::Nobody
+                        Seen::Nobody
                     };
                     decisions.extend(vote.count(empty, now));
                     continue;
                 }
                 '|' => {
                     decisions.extend(vote.visitor_changed());
+                    track += 1;
                     continue;
                 }
                 '>' => {
-                    at += 500.0;
+                    track += 1;
                     continue;
                 }
                 '_' => {
@@ -367,13 +439,7 @@ mod tests {
                 }
                 other => panic!("no frame is called {other}"),
             };
-            decisions.extend(vote.count(
-                Sighting::Face {
-                    rect: rect(at),
-                    verdict,
-                },
-                now,
-            ));
+            decisions.extend(vote.count(alone(track, verdict), now));
         }
         decisions
             .iter()
@@ -402,6 +468,7 @@ mod tests {
             ("atatta", vec![denied(Some(1), turned)]),
             ("aa>a", vec![]),
             ("aa_a", vec![]),
+            ("aa_aaa", vec![granted(1, "a")]),
             ("aa.a", vec![granted(1, "a")]),
             ("aa>aaa", vec![granted(2, "a")]),
             ("aaaaaaa", vec![granted(1, "a")]),
@@ -439,7 +506,105 @@ mod tests {
         assert!(failures.is_empty(), "{failures:#?}");
     }
 
+    /// One word a frame: its letters are faces, nearest first, as in [`replay`]; `-` before it for a frame that was only
+    /// followed.
+    fn together(frames: &str) -> Vec<String> {
+        let mut vote = Vote::new(RULES);
+        let mut decisions = vec![];
+        for (i, frame) in frames.split_whitespace().enumerate() {
+            let now = Duration::from_millis(100 * i as u64);
+            let searched = !frame.starts_with('-');
+            let faces = frame.trim_start_matches('-').chars().zip(1..);
+            let faces = faces
+                .map(|(who, track)| Sighting {
+                    track,
+                    verdict: match who {
+                        's' => Verdict::Unknown {
+                            reject: Reject::TooDistant,
+                            evidence: Evidence::default(),
+                        },
+                        't' => Verdict::Refused(quality::Reason::TurnedAway),
+                        person => known(&person.to_string()),
+                    },
+                })
+                .collect();
+            let seen = Seen::Faces {
+                faces,
+                searched,
+                together: true,
+            };
+            decisions.extend(vote.count(seen, now));
+        }
+        let told = |d: &Decision| match &d.outcome {
+            Outcome::Granted { person } => format!("{:?}+{person}", d.track.unwrap_or(0)),
+            Outcome::Denied(reason) => format!("{:?}-{reason:?}", d.track.unwrap_or(0)),
+        };
+        decisions.iter().map(told).collect()
+    }
+
+    #[test]
+    fn several_faces_are_voted_at_once() {
+        let several = "1-Quality(SeveralFaces)";
+        let stranger = "2-Rejected(TooDistant)";
+        let cases: [(&str, &[&str]); 8] = [
+            ("ab ab ab", &["1+a", "2+b"]),
+            ("a ab ab", &[]),
+            ("a ab ab ab", &["1+a", "2+b"]),
+            ("as as as as as", &[several, stranger]),
+            (
+                "at at at ab ab ab",
+                &[several, "2-Quality(TurnedAway)", "1+a", "2+b"],
+            ),
+            ("as as as as as a", &[several, stranger, "1+a"]),
+            ("a a -a", &[]),
+            ("a -a -a -a a", &["1+a"]),
+        ];
+        let mut failures = vec![];
+        for (frames, expected) in cases {
+            let found = together(frames);
+            if found != expected {
+                failures.push(format!("{frames}: {found:?}, not {expected:?}"));
+            }
+        }
+        assert!(failures.is_empty(), "{failures:#?}");
+    }
+
+    #[test]
+    fn a_track_can_be_judged_again_or_left_alone_for_a_while() {
+        let mut vote = Vote::new(RULES);
+        let at = |frame: u64| Duration::from_millis(100 * frame);
+        let grants = |vote: &mut Vote, frames: std::ops::Range<u64>| {
+            let count = |frame| vote.count(alone(1, known("a")), at(frame)).len();
+            frames.map(count).sum::<usize>()
+        };
+        assert!(!vote.may_grant(at(0)));
+        assert_eq!(grants(&mut vote, 0..2), 0);
+        assert!(vote.may_grant(at(2)), "the third may settle it");
+        assert_eq!(grants(&mut vote, 2..3), 1);
+        assert!(!vote.may_grant(at(3)));
+        vote.again(1);
+        assert_eq!(grants(&mut vote, 3..5), 0);
+        assert_eq!(grants(&mut vote, 5..6), 1, "from the begin");
+        vote.told(1, at(6));
+        assert_eq!(grants(&mut vote, 6..26), 0);
+        assert_eq!(grants(&mut vote, 26..27), 1, "after two seconds");
+    }
+
     proptest! {
+        #[test]
+        fn nobody_is_granted_by_frames_that_were_only_followed(
+            frames in proptest::collection::vec("-[abst]{1,2}", 0..40)
+        ) {
+            prop_assert!(!together(&frames.join(" ")).iter().any(|d| d.contains('+')));
+        }
+
+        #[test]
+        fn nobody_is_granted_beside_a_stranger(
+            frames in proptest::collection::vec("-?[abst][st]", 0..40)
+        ) {
+            prop_assert!(!together(&frames.join(" ")).iter().any(|d| d.contains('+')));
+        }
+
         #[test]
         fn nobody_is_granted_without_enough_frames_of_them(frames in "[abst.d|>_]{0,60}") {
             let granted = replay(&frames).iter().filter(|d| d.contains("Granted")).count();

@@ -15,8 +15,8 @@ use std::{
 
 use facelatch_protocol::{
     BundleProgress, DisplayName, DoorState, Event, GalleryRecord, Host, Person, PersonId,
-    PublicKey, Refusal, Request, Response, Role, Status, Template, TrustedKeys, UpdateStatus,
-    audit::AuditPage,
+    PolicyStatus, PublicKey, Refusal, Request, Response, Role, Status, Template, TrustedKeys,
+    UpdateStatus, audit::AuditPage,
 };
 
 use self::wire::Wire;
@@ -159,6 +159,39 @@ impl Client {
     /// As [`Client::status`].
     pub fn person_add(&mut self, person: PersonId, name: DisplayName) -> Result<(), Error> {
         self.ask_done(&Request::PersonAdd { person, name })
+    }
+
+    /// Gives a person another id, another name, or both; templates go with it.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn person_rename(
+        &mut self,
+        person: PersonId,
+        to: PersonId,
+        name: DisplayName,
+    ) -> Result<(), Error> {
+        self.ask_done(&Request::PersonRename { person, to, name })
+    }
+
+    /// Lets the next face at the door be enrolled, by this id and name or by ones the door makes up.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn enrollment_open(
+        &mut self,
+        person: Option<PersonId>,
+        name: Option<DisplayName>,
+    ) -> Result<(), Error> {
+        self.ask_done(&Request::EnrollmentOpen { person, name })
+    }
+
+    /// Ends an enrollment at the door, if one goes on.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn enrollment_close(&mut self) -> Result<(), Error> {
+        self.ask_done(&Request::EnrollmentClose)
     }
 
     /// Removes a person and all templates.
@@ -306,6 +339,17 @@ impl Client {
         self.ask_door(&Request::Lockdown { on })
     }
 
+    /// The policy in force, and where things stand under it.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn policy_status(&mut self) -> Result<PolicyStatus, Error> {
+        match self.ask(&Request::PolicyStatus)? {
+            Response::Policy(status) => Ok(status),
+            _ => self.confused(),
+        }
+    }
+
     fn ask_door(&mut self, request: &Request) -> Result<DoorState, Error> {
         match self.ask(request)? {
             Response::Door(state) => Ok(state),
@@ -437,6 +481,7 @@ fn is_repeatable(request: &Request) -> bool {
             | Request::KeysReplace { .. }
             | Request::Unlock
             | Request::PersonRename { .. }
+            | Request::EnrollmentOpen { .. }
             | Request::Goodbye
     )
 }

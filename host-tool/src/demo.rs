@@ -9,6 +9,8 @@
 //! Time is the sim board's: ten frames a second of simulated time, as fast as the machine can, so that the outcome does
 //! not depend on the machine's speed. Called by `cmd/demo.rs`.
 
+mod enrolling;
+
 use std::{
     fs,
     net::SocketAddr,
@@ -23,7 +25,9 @@ use facelatch_boards::{
     sim::{ClockKind, Handle, Picture, Visitor},
 };
 use facelatch_device::{Config, Device, Settings, StopAfter};
+use facelatch_models::{liveness::Level, mtcnn::Face};
 use facelatch_protocol::{DisplayName, Event, EventKind, Role};
+use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -32,12 +36,21 @@ use crate::{
     cmd::pair,
     connect::Target,
     home::Home,
+    pad::{
+        actor::{self, Actor},
+        scene::Photo,
+        species::Species,
+    },
 };
 
 /// How long a grant keeps the demo's door unlocked, in simulated milliseconds.
 pub const UNLOCK_MS: u64 = 2_000;
 /// How long each visitor stands in front of the camera, in frames of a tenth of a second.
 const FRAMES: u32 = 10;
+/// How long somebody who is asked to turn may take, in frames: a challenge that nobody follows has failed by then.
+const ACTING_FRAMES: u32 = 75;
+/// The rendered visitors' random numbers.
+const SEED: u64 = 1;
 /// Frames between two visitors: time for the door to lock again.
 const GAP_FRAMES: u32 = 30;
 /// Longest real time one visitor may take, networks on a slow machine included.
@@ -82,7 +95,7 @@ pub struct Visit {
     pub what: String,
     /// Who was let in.
     pub person: Option<String>,
-    /// "granted" or "denied".
+    /// "granted" or "denied"; of an enrollment, "enrolled" or "refused".
     pub decision: &'static str,
     /// Why.
     pub reason: &'static str,
@@ -137,10 +150,33 @@ impl Stage {
     /// # Errors
     /// [`Error::Demo`] if the daemon does not start.
     pub fn start(data: &Path, zoo: &Path) -> Result<Stage, Error> {
+        // Photos stand for people: they do not move.
+        Stage::start_at(data, zoo, Level::Off)
+    }
+
+    /// Stops the door and starts it again on the same data, asking for a challenge now: photos stand for photos.
+    ///
+    /// # Errors
+    /// As for [`Stage::start`] and [`Stage::stop`]; [`Error::Client`].
+    pub fn challenging(self, data: &Path, zoo: &Path) -> Result<Stage, Error> {
+        let (credentials, first_at) = (self.credentials.clone(), self.first_at);
+        self.stop()?;
+        let mut stage = Stage {
+            credentials,
+            first_at,
+            ..Stage::start_at(data, zoo, Level::Challenge)?
+        };
+        stage.listen()?;
+        Ok(stage)
+    }
+
+    fn start_at(data: &Path, zoo: &Path, level: Level) -> Result<Stage, Error> {
         let mut config = Config::default();
+        config.liveness.level = level;
         config.link.name = "demo door".to_owned();
         config.link.tcp_listen = "127.0.0.1:0".to_owned();
         config.door.unlock_ms = UNLOCK_MS;
+        config.enroll.button = true;
         let device = Device::start(Settings {
             board: board()?,
             data: data.to_path_buf(),
@@ -225,16 +261,41 @@ impl Stage {
     /// # Errors
     /// [`Error::Demo`] if the door does not decide, [`Error::Bug`] before [`Stage::listen`].
     pub fn show(&mut self, folder: &Path, entry: &Entry) -> Result<Visit, Error> {
+        let visitor = Visitor {
+            picture: Picture::File(folder.join("visitors").join(&entry.photo)),
+            label: format!("{} x {}", entry.photo.display(), entry.brightness),
+            frames: Some(FRAMES),
+            brightness: entry.brightness,
+        };
+        self.visit(visitor, entry)
+    }
+
+    /// Lets the entry's photo come as a print, or as a rendered head with that face, which does as the light asks.
+    ///
+    /// # Errors
+    /// As for [`Stage::show`]; [`Error::Demo`] if there is no face in the photo.
+    pub fn act(
+        &mut self,
+        photo: &RgbImage,
+        face: &Face,
+        species: Species,
+        entry: &Entry,
+    ) -> Result<Visit, Error> {
+        let photo = Photo::new(photo, face, actor::EYE_PX)
+            .ok_or_else(|| Error::Demo(format!("{} shows no face", entry.photo.display())))?;
+        let who = Actor::new(species, &photo, SEED).obeying(&self.sim.panel);
+        let visitor = Visitor {
+            frames: Some(ACTING_FRAMES),
+            ..Visitor::moving(species.name(), who)
+        };
+        self.visit(visitor, entry)
+    }
+
+    fn visit(&mut self, visitor: Visitor, entry: &Entry) -> Result<Visit, Error> {
         let came_at = self.now();
         let first_at = *self.first_at.get_or_insert(came_at);
         let edges_before = self.sim.relay.edges().len();
         let name = entry.photo.display().to_string();
-        let visitor = Visitor {
-            picture: Picture::File(folder.join("visitors").join(&entry.photo)),
-            label: format!("{name} x {}", entry.brightness),
-            frames: Some(FRAMES),
-            brightness: entry.brightness,
-        };
         self.sim.visitors.arrive(visitor);
         let decision = self.decision(&name)?;
         let relay_ms = self.relay_ms(edges_before);

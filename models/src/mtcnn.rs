@@ -3,11 +3,14 @@
 //! Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks", 2016.
 //!
 //! ```text
-//! photo -> pyramid -> P-Net -> proposals -> 24 px crops -> R-Net -> refined -> 48 px crops -> O-Net -> faces
+//! photo -> pyramid -> P-Net -> proposals -> 24 px crops -> R-Net -> refined -> 48 px crops -> O-Net -> faces    detect
+//! known places -> boxes about them ----------------'                                                           follow
 //! ```
 //!
 //! All coordinates are f32 in pixels, half open; crops are cut at whole pixels. Which of the faces matters, and
 //! whether it is good enough, is decided by the callers.
+
+use std::borrow::Cow;
 
 use image::RgbImage;
 
@@ -18,6 +21,7 @@ use crate::{
 };
 
 mod candidate;
+mod follow;
 mod nms;
 mod pictures;
 
@@ -202,10 +206,18 @@ impl Detector {
     /// # Errors
     /// [`Error::Inference`] if a network fails.
     pub fn detect(&mut self, photo: &RgbImage) -> Result<Vec<Face>, Error> {
+        let (photo, scale) = self.within_limit(photo);
+        let proposals = self.proposals(&photo)?;
+        let proposals = suppress(proposals, 0.7, Overlap::Union);
+        Ok(enlarged(self.search(&photo, proposals)?, scale))
+    }
+
+    /// The photo, not larger than `max_side_px`, and what its pixels were scaled by.
+    fn within_limit<'p>(&self, photo: &'p RgbImage) -> (Cow<'p, RgbImage>, [f32; 2]) {
         let (w, h) = photo.dimensions();
         let longer = w.max(h);
         if longer <= self.config.max_side_px {
-            return self.search(photo);
+            return (Cow::Borrowed(photo), [1.0; 2]);
         }
         let shrink = |side: u32| {
             let side = u64::from(side) * u64::from(self.config.max_side_px);
@@ -213,30 +225,21 @@ impl Detector {
             ((side + u64::from(longer) / 2) / u64::from(longer)).max(1) as u32
         };
         let small = resize_area(photo, shrink(w), shrink(h));
-        let (sx, sy) = (
+        let scale = [
             w as f32 / small.width() as f32,
             h as f32 / small.height() as f32,
-        );
-        let mut faces = self.search(&small)?;
-        for face in &mut faces {
-            face.rect.x *= sx;
-            face.rect.w *= sx;
-            face.rect.y *= sy;
-            face.rect.h *= sy;
-            for [x, y] in &mut face.landmarks {
-                *x *= sx;
-                *y *= sy;
-            }
-        }
-        Ok(faces)
+        ];
+        (Cow::Owned(small), scale)
     }
 
-    /// The cascade. NMS thresholds are the paper authors' own: 0.5 within a level, 0.7 everywhere else.
-    fn search(&mut self, photo: &RgbImage) -> Result<Vec<Face>, Error> {
+    /// The cascade from R-Net on. NMS thresholds are the paper authors' own: 0.5 within a level, 0.7 everywhere else.
+    fn search(
+        &mut self,
+        photo: &RgbImage,
+        mut proposals: Vec<Candidate>,
+    ) -> Result<Vec<Face>, Error> {
         let [_, r_threshold, o_threshold] = self.config.thresholds;
 
-        let mut proposals = self.proposals(photo)?;
-        proposals = suppress(proposals, 0.7, Overlap::Union);
         proposals.truncate(MOST[1]);
 
         let regions = regions(&proposals, photo);
@@ -348,6 +351,21 @@ impl Detector {
         }
         Ok(said)
     }
+}
+
+/// Faces of a photo that was scaled down, in pixels of the photo as it was.
+fn enlarged(mut faces: Vec<Face>, [sx, sy]: [f32; 2]) -> Vec<Face> {
+    for face in &mut faces {
+        face.rect.x *= sx;
+        face.rect.w *= sx;
+        face.rect.y *= sy;
+        face.rect.h *= sy;
+        for [x, y] in &mut face.landmarks {
+            *x *= sx;
+            *y *= sy;
+        }
+    }
+    faces
 }
 
 /// What O-Net says of a crop: score, box offsets, landmarks.

@@ -10,7 +10,7 @@ use facelatch_models::{
     align::align,
     embedding::Embedding,
     facenet::Embedder,
-    image::{self, resize_area},
+    image::{self, Rect, resize_area},
     mtcnn::{Detector, DetectorConfig, Face, main_face},
     net::Net,
     zoo::Zoo,
@@ -109,6 +109,110 @@ fn a_large_photo_gives_the_boxes_of_a_small_one() {
     }
     let expected = main_face(&one, &small).unwrap().rect;
     assert!(found.iou(&expected) > 0.85, "{found:?} {expected:?}");
+}
+
+/// Photos of one face each, as a door's camera shows them.
+const FRAMED: [&str; 5] = [
+    "enroll/barack_obama/obama.jpg",
+    "enroll/eileen_collins/astronaut.png",
+    "visitors/obama2.jpg",
+    "visitors/obama3.jpg",
+    "visitors/biden.jpg",
+];
+
+fn framed(name: &str) -> ::image::RgbImage {
+    let photo = photo(name);
+    let height = 400;
+    resize_area(&photo, photo.width() * height / photo.height(), height)
+}
+
+#[test]
+fn a_face_that_is_followed_is_where_a_search_finds_it() {
+    let (mut detector, mut embedder) = (detector(), zoo().embedder("facenet").unwrap());
+    let mut wrong = Vec::new();
+    for name in FRAMED {
+        let frame = framed(name);
+        let searched = detector.detect(&frame).unwrap();
+        let crops = detector.crops_shown();
+        let face = main_face(&searched, &frame).unwrap();
+        let mut embed = |face: &Face| {
+            let crop = align(&frame, face, embedder.crop_spec());
+            embedder.embed(&crop).unwrap()
+        };
+        let expected = embed(face);
+        // Where it was a moment ago: shift across and down, and size, in parts of the face.
+        for [right, down, size] in [
+            [0.0, 0.0, 1.0],
+            [0.06, -0.04, 1.0],
+            [-0.1, 0.05, 0.95],
+            [0.08, 0.08, 1.08],
+        ] {
+            let Rect { x, y, w, h } = face.rect;
+            let place = Rect {
+                x: x + right * w,
+                y: y + down * h,
+                w: w * size,
+                h: h * size,
+            };
+            let followed = detector.follow(&frame, &[place]).unwrap();
+            let [found] = followed.as_slice() else {
+                wrong.push(format!("{name}: {followed:?} about {place:?}"));
+                continue;
+            };
+            assert!(detector.crops_shown()[0] < crops[0] / 2, "less work");
+            let at = |face: &Face| {
+                let Rect { x, y, w, h } = face.rect;
+                let points = face.landmarks.iter().flatten().copied();
+                [x, y, x + w, y + h]
+                    .into_iter()
+                    .chain(points)
+                    .collect::<Vec<f32>>()
+            };
+            let off = at(found)
+                .into_iter()
+                .zip(at(face))
+                .map(|(a, b)| (a - b).abs());
+            let off = off.fold(0.0, f32::max);
+            let apart = embed(found).distance(&expected).unwrap();
+            println!(
+                "{name}: {:.0} px wide, off by {off:.2} px, {apart:.4} apart",
+                face.rect.w
+            );
+            // Two pixels of a face 100 pixels wide.
+            if off > 0.02 * w.max(100.0) || apart > 0.03 {
+                wrong.push(format!("{name}: off by {off} of {w} pixels, {apart} apart"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn following_finds_nobody_where_nobody_is() {
+    let mut detector = detector();
+    let frame = framed("visitors/rocket.jpg");
+    let place = |x: f32, side: f32| Rect {
+        x,
+        y: 100.0,
+        w: side,
+        h: side,
+    };
+    let places = [
+        place(50.0, 120.0),
+        place(f32::NAN, 90.0),
+        place(-500.0, 90.0),
+        place(0.0, 1e9),
+    ];
+    assert_eq!(detector.follow(&frame, &places).unwrap(), []);
+    assert_eq!(detector.follow(&frame, &[]).unwrap(), []);
+    // Half a face away: another place.
+    let frame = framed("visitors/biden.jpg");
+    let face = detector.detect(&frame).unwrap().remove(0);
+    let elsewhere = Rect {
+        x: face.rect.x + 2.0 * face.rect.w,
+        ..face.rect
+    };
+    assert_eq!(detector.follow(&frame, &[elsewhere]).unwrap(), []);
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub fn watching(door: &Path, photos: &[&str]) -> Command {
 }
 
 /// `facelatchd` as [`facelatchd`] starts it, with photos of `demo/visitors` in front of its camera for ever, with these
-/// settings, and with `changes` made to the sim board's file, each a text and what stands in its place.
+/// settings and without liveness, and with `changes` made to the sim board's file, each a text and what stands in its place.
 ///
 /// # Panics
 /// If its settings, board and photos cannot be written, beside the data folder; if the board's file lacks a text.
@@ -39,6 +39,8 @@ pub fn watching_with(
         fs::copy(from, shown.join(photo)).expect("a shipped photo");
     }
     fs::create_dir_all(door).expect("a new folder");
+    // Photos stand for people, who would move.
+    let settings = format!("{settings}\n[liveness]\nlevel = \"off\"\n");
     fs::write(door.join("device.toml"), settings).expect("a small file");
     let sim = facelatch_boards::BUILT_IN;
     let sim = sim.iter().find(|(name, _)| *name == "sim");

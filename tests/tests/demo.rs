@@ -16,8 +16,11 @@ fn the_demo_ends_well_and_says_so_in_json() {
     let ended = run(&mut demo);
     assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
 
+    let among = |list: &[String], name: &str| list.iter().any(|photo| photo.contains(name));
     let mut granted = Vec::new();
     let mut denied = Vec::new();
+    let mut enrolled = Vec::new();
+    let mut not_live = 0;
     for line in ended.out.lines().filter(|line| !line.trim().is_empty()) {
         let visitor: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
         for key in [
@@ -42,18 +45,29 @@ fn the_demo_ends_well_and_says_so_in_json() {
                 assert!(visitor["person"].is_string(), "{line}");
                 granted.push(photo);
             }
-            Some("denied") => denied.push(photo),
+            Some("denied") => {
+                not_live += usize::from(visitor["reason"] == "not-live");
+                denied.push(photo);
+            }
+            Some("enrolled") => {
+                assert!(among(&denied, &photo) && !among(&granted, &photo), "{line}");
+                assert_eq!(visitor["relay_ms"], 0, "{line}");
+                enrolled.push(photo);
+            }
             other => panic!("{other:?} in {line}"),
         }
     }
-    let among = |list: &[String], name: &str| list.iter().any(|photo| photo.contains(name));
-    for photo in ["obama2", "obama3"] {
+    for photo in ["obama2", "obama3", "biden"] {
         assert!(among(&granted, photo), "{photo} is not among {granted:?}");
     }
+    assert_eq!(enrolled, ["biden.jpg"], "a stranger until then");
     for photo in ["biden", "chelsea", "partial_face"] {
         assert!(among(&denied, photo), "{photo} is not among {denied:?}");
+    }
+    for photo in ["chelsea", "partial_face"] {
         assert!(!among(&granted, photo), "{photo} is among {granted:?}");
     }
+    assert_eq!(not_live, 1, "the photo that was held up");
     let pictures = fs::read_dir(folder.path().join("demo-output")).expect("tagged pictures");
     assert!(
         pictures.count() >= granted.len(),

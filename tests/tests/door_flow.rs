@@ -107,7 +107,8 @@ fn the_enrolled_get_in_and_nobody_else_does() {
     fs::create_dir(&door_data).expect("a new folder");
     fs::write(
         door_data.join("device.toml"),
-        format!("[door]\nunlock_ms = {UNLOCK_MS}\n"),
+        // Photos stand for people, who would move.
+        format!("[door]\nunlock_ms = {UNLOCK_MS}\n[liveness]\nlevel = \"off\"\n"),
     )
     .expect("a small file");
 
@@ -234,6 +235,9 @@ fn a_fault_puts_the_relay_at_rest_and_the_log_says_which() {
     ];
     let folder = tempfile::tempdir().expect("a temporary folder");
     let door_data = folder.path().join("door");
+    fs::create_dir(&door_data).expect("a new folder");
+    let settings = "[liveness]\nlevel = \"off\"\n";
+    fs::write(door_data.join("device.toml"), settings).expect("a small file");
     let door = Door::start(&mut facelatchd(&door_data));
     door.client()
         .push(&enrolled().bundle(), |_, _| {})

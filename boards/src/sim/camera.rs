@@ -14,7 +14,7 @@ use std::time::Duration;
 use image::{DynamicImage, RgbImage};
 
 use super::photo;
-use super::visitors::{Next, Picture, Skipped, Visitor, Visitors};
+use super::visitors::{Moving, Next, Picture, Skipped, Visitor, Visitors};
 use super::{Faults, photo::wall};
 use crate::replay::{self, AtEnd, Gap, ReplayFacts, Scene};
 use crate::{Camera, Capture, Clock, Error, Frame};
@@ -42,6 +42,12 @@ enum Stage {
     Empty,
     Showing {
         image: RgbImage,
+        label: String,
+        left: u32,
+    },
+    Moving {
+        who: Moving,
+        brightness: f32,
         label: String,
         left: u32,
     },
@@ -104,6 +110,25 @@ impl ReplayCamera {
                     };
                 }
                 frame
+            }
+            Stage::Moving {
+                who,
+                brightness,
+                label,
+                left,
+            } => {
+                let (width, height) = (self.facts.width_px, self.facts.height_px);
+                let image = (*left > 0).then(|| who.next()).flatten();
+                let Some(image) = image else {
+                    self.stage = Stage::Gap {
+                        left: self.facts.gap_frames,
+                    };
+                    return self.show();
+                };
+                *left -= 1;
+                let image = photo::fit(DynamicImage::ImageRgb8(image), width, height);
+                let frame = photo::lit(image.into_rgb8(), *brightness);
+                (frame, Some(label.clone()))
             }
             Stage::Gap { left: 0 } => {
                 self.stage = Stage::Empty;
@@ -175,6 +200,15 @@ impl ReplayCamera {
         let image = match visitor.picture {
             Picture::Pixels(image) => {
                 photo::fit(DynamicImage::ImageRgb8(image), width, height).into_rgb8()
+            }
+            Picture::Moving(who) => {
+                self.stage = Stage::Moving {
+                    who,
+                    brightness: visitor.brightness,
+                    label: visitor.label,
+                    left: visitor.frames.unwrap_or(u32::MAX),
+                };
+                return true;
             }
             Picture::File(path) => match photo::open(&path, width, height) {
                 Ok(image) => image,
@@ -424,6 +458,36 @@ mod tests {
         }
         stand.visitors.finish();
         assert_eq!(play(&mut stand, 2)[1], "end");
+    }
+
+    #[test]
+    fn somebody_who_moves_makes_each_frame_when_it_is_asked_for() {
+        let mut stand = stand(|_, _| {});
+        let person = |frames| {
+            let mut grey = 0;
+            let moving = Moving::new(move || {
+                grey += 10;
+                (grey <= 30).then(|| RgbImage::from_pixel(4, 4, image::Rgb([grey; 3])))
+            });
+            Visitor {
+                picture: Picture::Moving(moving),
+                label: "ada".to_string(),
+                frames,
+                brightness: 2.0,
+            }
+        };
+        stand.visitors.arrive(person(None));
+        stand.visitors.arrive(person(Some(1)));
+        for grey in [20, 40, 60] {
+            match stand.camera.next().expect("a frame") {
+                Capture::Frame(frame) => {
+                    assert_eq!(frame.image.get_pixel(0, 0).0, [grey; 3]);
+                    assert_eq!(frame.label.as_deref(), Some("ada"));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(play(&mut stand, 3), ["-@300", "ada@400", "-@500"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The queue of visitors in front of a simulated camera: sent by a program or a test, taken by the replay camera.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,36 @@ pub enum Picture {
     File(PathBuf),
     /// Pixels at hand.
     Pixels(RgbImage),
+    /// Somebody who moves.
+    Moving(Moving),
+}
+
+/// Somebody who moves, and may watch the indicator while they do. Clones are the same person.
+#[derive(Clone)]
+pub struct Moving(Arc<Mutex<dyn FnMut() -> Option<RgbImage> + Send>>);
+
+impl Moving {
+    /// `look` makes the next frame, in the camera's thread, when the door asks for one; `None` when they have gone.
+    pub fn new(look: impl FnMut() -> Option<RgbImage> + Send + 'static) -> Moving {
+        Moving(Arc::new(Mutex::new(look)))
+    }
+
+    pub(super) fn next(&self) -> Option<RgbImage> {
+        let mut look = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        look()
+    }
+}
+
+impl fmt::Debug for Moving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Moving")
+    }
+}
+
+impl PartialEq for Moving {
+    fn eq(&self, other: &Moving) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// Somebody, or something, in front of the camera.
@@ -23,7 +54,7 @@ pub struct Visitor {
     pub picture: Picture,
     /// Name for records and in [`crate::Frame::label`].
     pub label: String,
-    /// How many frames; the board file's `frames_per_photo` if `None`.
+    /// How many frames; if `None`, the board file's `frames_per_photo`, or as many as somebody who moves makes.
     pub frames: Option<u32>,
     /// Factor on every pixel value; 1.0 changes nothing.
     pub brightness: f32,
@@ -40,6 +71,16 @@ impl Visitor {
         Visitor {
             picture: Picture::File(path),
             label,
+            frames: None,
+            brightness: 1.0,
+        }
+    }
+
+    /// Somebody who moves.
+    pub fn moving(label: &str, who: Moving) -> Visitor {
+        Visitor {
+            picture: Picture::Moving(who),
+            label: label.to_owned(),
             frames: None,
             brightness: 1.0,
         }

@@ -8,6 +8,8 @@
 //! ```
 //!
 //! A bundle's people replace those of the bundle before; people and templates enrolled at the door stay, by person id.
+//! A template is one person's: the bundle's copy of one that stays at the door, pulled from there, does not double it, and
+//! does not bring back the id its person had before they were renamed at the door.
 //! Called by `run`; how a change reaches the disk is in `gallery`.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -131,7 +133,13 @@ fn planned(
         Some(records) => {
             let stays =
                 there.filter_map(|(id, entry)| Some((id.clone(), entry.record.without_bundle()?)));
-            merged(stays.collect(), records, limits)?
+            let stays: BTreeMap<PersonId, Record> = stays.collect();
+            let new: Vec<GalleryRecord> = records
+                .iter()
+                .filter(|record| !is_of_another(record, &stays))
+                .cloned()
+                .collect();
+            merged(stays, &new, limits)?
         }
     };
     if people.len() > state.now.people.len().max(limits.people as usize) {
@@ -148,6 +156,17 @@ fn planned(
         });
     }
     Ok(people)
+}
+
+/// Whether a bundle's template is, bit by bit, one that stays at the door under another id.
+fn is_of_another(record: &GalleryRecord, stays: &BTreeMap<PersonId, Record>) -> bool {
+    let mut others = stays.iter().filter(|(id, _)| **id != record.key.person);
+    others.any(|(_, other)| {
+        other
+            .templates
+            .iter()
+            .any(|row| row.template == record.template)
+    })
 }
 
 /// A bundle's records beside what stays; their indices are counted anew.
@@ -176,8 +195,12 @@ fn merged(
         }
         // No chunk is empty.
         let last = of_person[of_person.len() - 1];
-        let at_door = people.remove(&last.key.person);
-        templates.extend(at_door.into_iter().flat_map(|record| record.templates));
+        // What the host pulled from the door and gives back is the bundle's from now on.
+        let at_door = people
+            .remove(&last.key.person)
+            .map(|record| record.templates);
+        let pulled = |row: &Row| of_person.iter().any(|r| r.template == row.template);
+        templates.extend(at_door.into_iter().flatten().filter(|row| !pulled(row)));
         let record = Record {
             name: last.name.clone(),
             created_unix_ms: last.created_unix_ms,

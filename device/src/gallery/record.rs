@@ -84,6 +84,22 @@ impl Record {
         })
     }
 
+    /// The same under another name, as if all of it had been enrolled at the door: no bundle replaces it.
+    pub(super) fn at_door(&self, name: &DisplayName) -> Record {
+        let rows = (DEVICE_INDEX..).zip(&self.templates);
+        Record {
+            name: name.clone(),
+            created_unix_ms: self.created_unix_ms,
+            in_bundle: false,
+            templates: rows
+                .map(|(index, row)| Row {
+                    index,
+                    ..row.clone()
+                })
+                .collect(),
+        }
+    }
+
     /// Whether all its templates came with a bundle.
     pub(super) fn is_of_bundle(&self) -> bool {
         self.templates.iter().all(|row| row.index < DEVICE_INDEX)

@@ -11,6 +11,7 @@ use super::*;
 mod damage;
 mod erasure;
 mod interrupted;
+mod rename;
 mod space;
 mod trial;
 

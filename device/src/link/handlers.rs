@@ -6,8 +6,9 @@
 use std::time::Instant;
 
 use facelatch_protocol::{
-    BundleFault, Digest, PEOPLE_PER_PAGE, PeoplePage, PersonId, PublicKey, Refusal, Request,
-    Response, Role, SpaceName, Status, Template, Text, VERSION_HIGHEST,
+    BundleFault, Digest, DisplayName, NotEnrolled, PEOPLE_PER_PAGE, PeoplePage, PersonId,
+    PublicKey, Refusal, Request, Response, Role, SpaceName, Status, Template, Text,
+    VERSION_HIGHEST,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -15,6 +16,7 @@ use super::{Ask, Call, EventSink};
 use crate::{
     audit::{self, What},
     door::{self, Asker, Shut},
+    enroll::Wanted,
     error::Error,
     hosts::{self, Pairing},
     run::Running,
@@ -26,7 +28,7 @@ use crate::{
 };
 
 /// Wall times taken by a time synchronisation: from 2025 to 2100, milliseconds since 1970.
-const PLAUSIBLE_UNIX_MS: std::ops::Range<u64> = 1_735_689_600_000..4_102_444_800_000;
+pub(crate) const PLAUSIBLE_UNIX_MS: std::ops::Range<u64> = 1_735_689_600_000..4_102_444_800_000;
 
 /// Answers a request about bundles, or one for the audit record: what takes reading and writing of many bytes.
 pub(crate) fn bundle(swap: &mut Swap, ask: Ask) -> Response {
@@ -179,13 +181,22 @@ fn request_of(
                 })
             })
         }
+        Request::PersonRename { person, to, name } => {
+            return person_rename(running, &person, &to, &name);
+        }
+        Request::EnrollmentOpen { person, name } => {
+            let by = asker(running, host)?;
+            return enrollment_open(running, Wanted { person, name }, by);
+        }
+        Request::EnrollmentClose => {
+            running.end_enrollment(NotEnrolled::GivenUp);
+            Ok(())
+        }
+        Request::PolicyStatus => return Ok(Response::Policy(running.policy_status())),
         // Not yet.
-        Request::PersonRename { .. }
-        | Request::EnrollmentOpen { .. }
-        | Request::EnrollmentClose
-        | Request::LockoutClear
-        | Request::PassedOut { .. }
-        | Request::PolicyStatus => return Ok(Response::Refused(Refusal::NotAllowed)),
+        Request::LockoutClear | Request::PassedOut { .. } => {
+            return Ok(Response::Refused(Refusal::NotAllowed));
+        }
         Request::Hello { .. }
         | Request::Goodbye
         | Request::BundleBegin { .. }
@@ -204,12 +215,6 @@ fn request_of(
 /// Lets somebody in. That it happened is seen by the relay's state, which a failed record or relay leaves safe.
 fn unlock(running: &mut Running, host: Option<PublicKey>) -> Result<Response, Error> {
     let by = asker(running, host)?;
-    let refused = |shut| {
-        Response::Refused(match shut {
-            Shut::LockedDown => Refusal::LockedDown,
-            Shut::OutOfService => Refusal::OutOfService,
-        })
-    };
     let done = running.door.lets_in().and_then(|()| {
         running.step(door::Event::Unlock { by });
         running.door.lets_in()
@@ -218,6 +223,56 @@ fn unlock(running: &mut Running, host: Option<PublicKey>) -> Result<Response, Er
         Ok(()) => Response::Door(running.door_state()),
         Err(shut) => refused(shut),
     })
+}
+
+fn refused(shut: Shut) -> Response {
+    Response::Refused(match shut {
+        Shut::LockedDown => Refusal::LockedDown,
+        Shut::OutOfService => Refusal::OutOfService,
+    })
+}
+
+/// Another id, another name, or both.
+fn person_rename(
+    running: &mut Running,
+    person: &PersonId,
+    to: &PersonId,
+    name: &DisplayName,
+) -> Result<Response, Error> {
+    // It knows its admin by id, and may be about to give the new one away.
+    if running.enrollment.is_open() {
+        return Ok(Response::Refused(Refusal::Enrolling));
+    }
+    // Rules are the bundle's, by id: under another one, whoever may not pass could.
+    let rules = running.policy.as_ref().map(|policy| &policy.rules);
+    let has_rules = rules.is_some_and(|rules| rules.people().any(|listed| listed == person));
+    if has_rules && person != to {
+        return Ok(Response::Refused(Refusal::NotAllowed));
+    }
+    running.gallery.rename_person(person, to, name)?;
+    let person = person.clone();
+    running.people_changed(match person == *to {
+        true => What::PersonRenamed { person },
+        false => What::PersonMoved {
+            person,
+            to: to.clone(),
+        },
+    })?;
+    Ok(Response::Done)
+}
+
+fn enrollment_open(running: &mut Running, wanted: Wanted, by: Asker) -> Result<Response, Error> {
+    if running.enrollment.is_open() {
+        return Ok(Response::Refused(Refusal::Enrolling));
+    }
+    if let Err(shut) = running.door.lets_in() {
+        return Ok(refused(shut));
+    }
+    if running.is_shut() {
+        return Ok(Response::Refused(Refusal::OutOfService));
+    }
+    running.open_enrollment(wanted, by)?;
+    Ok(Response::Done)
 }
 
 /// Who asks, by the name it paired with.
@@ -329,6 +384,7 @@ fn time_sync(running: &mut Running, unix_ms: u64) -> Response {
         return Response::Refused(Refusal::Time);
     }
     let moved_ms = running.set_clock(unix_ms);
+    running.time_was_told();
     Response::Time {
         unix_ms: running.unix_ms(),
         moved_ms,
@@ -339,6 +395,7 @@ fn time_sync(running: &mut Running, unix_ms: u64) -> Response {
 pub(crate) fn refusal(running: &Running, error: &Error) -> Refusal {
     match error {
         Error::UnknownPerson(_) => Refusal::UnknownPerson,
+        Error::PersonExists(_) => Refusal::PersonExists,
         Error::Full {
             what: "people",
             limit,

@@ -33,7 +33,7 @@ impl Running {
             Action::Relay(position) => self.relay(position),
             Action::Release => self.relay(Position::Unlocked),
             Action::Indicate(pattern) => {
-                self.show(pattern);
+                self.indicate(pattern);
                 Ok(())
             }
             Action::Sound(sound) => {
@@ -43,6 +43,7 @@ impl Running {
                 Ok(())
             }
             Action::Record(record) => {
+                self.note_entry(&record);
                 let now = self.unix_ms();
                 let Some(what) = self.told(&record) else {
                     return Ok(());
@@ -164,6 +165,7 @@ impl Running {
             | Error::KeysDamaged { .. }
             | Error::Space { .. }
             | Error::UnknownPerson(_)
+            | Error::PersonExists(_)
             | Error::Full { .. }
             | Error::Hosts(_)
             | Error::Template { .. }

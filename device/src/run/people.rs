@@ -1,24 +1,21 @@
-//! The people of the running door: who can be recognised, bundles taken over, enrollment at the door.
+//! The people of the running door: who can be recognised, and bundles taken over.
 //!
 //! Every change drops the matcher and the votes so far; the next frame makes them again.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use facelatch_boards::Pattern;
 use facelatch_models::{
     classifier::{Classifier, TrainConfig},
     embedding::{Embedding, SpaceId},
 };
 use facelatch_protocol::{
-    BundleFault, Digest, DisplayName, EventKind, NameError, PersonId, Refusal, RolledBack,
-    SpaceName, Template, UpdateStep,
+    BundleFault, Digest, EventKind, NotEnrolled, Refusal, RolledBack, UpdateStep,
 };
 
-use super::{DENIED_SHOWN, Running};
+use super::Running;
 use crate::{
     audit::What,
     config::Config,
-    enroll::{self, Progress},
     error::Error,
     gallery::{self, Incoming},
     identify::Matcher,
@@ -148,6 +145,8 @@ impl Running {
     /// Takes over a bundle's people and networks. What was there before of people is kept while it is on trial.
     pub(crate) fn adopt(&mut self, prepared: Prepared) -> Result<(), Error> {
         let bundle = prepared.bundle.map(|bundle| bundle.digest);
+        // Its templates would be of the networks of before.
+        self.end_enrollment(NotEnrolled::Fault);
         self.updates.on_trial = None;
         if self.gallery.bundle() == bundle {
             if !prepared.on_trial && self.gallery.before().is_some() {
@@ -166,6 +165,7 @@ impl Running {
             self.networks = networks;
         }
         self.calibration = prepared.calibration;
+        self.adopt_policy(bundle, prepared.policy)?;
         self.people_are_new();
         let Some(digest) = bundle else {
             return Ok(());
@@ -200,102 +200,6 @@ impl Running {
         let now = self.unix_ms();
         self.events
             .record(now, What::Event(EventKind::Update { digest, step }))
-    }
-
-    pub(super) fn button(&mut self, now: Duration) {
-        let Some(button) = &mut self.panel.button else {
-            return;
-        };
-        let hold = Duration::from_millis(self.config.pairing.hold_ms);
-        match button.pressed() {
-            Ok(None) => {}
-            Ok(Some(press)) if !hold.is_zero() && press.held >= hold => self.pairing_by_button(),
-            Ok(Some(_)) if !self.config.enroll.button => {
-                log::info!("button pressed; enrolling at the door is off (enroll.button)");
-            }
-            Ok(Some(_)) => {
-                self.enrollment.press(now, &self.enroll_rules());
-                let open = self.enrollment.is_open();
-                log::info!("enrollment {}", if open { "begun" } else { "given up" });
-                self.show(if open {
-                    Pattern::Enrolling
-                } else {
-                    self.door.mode().pattern()
-                });
-            }
-            Err(error) => {
-                log::warn!("{error}; the button is ignored from now on");
-                self.panel.button = None;
-            }
-        }
-    }
-
-    pub(super) fn enroll_rules(&self) -> enroll::Rules {
-        let e = &self.config.enroll;
-        enroll::Rules {
-            window: Duration::from_millis(e.window_ms),
-            frames: e.frames,
-            spacing: Duration::from_millis(e.spacing_ms),
-            min_overlap: self.config.vote.min_overlap as f32,
-        }
-    }
-
-    /// What an enrollment came to.
-    pub(super) fn enrolled(&mut self, progress: Progress) {
-        let pattern = match progress {
-            Progress::Waiting => return,
-            Progress::TimedOut => {
-                log::info!("enrollment: time is up");
-                Pattern::Denied
-            }
-            Progress::AlreadyEnrolled(person) => {
-                log::info!("enrollment: this is {person} already");
-                Pattern::Denied
-            }
-            Progress::Done(embeddings) => match self.enroll(&embeddings) {
-                Ok(person) => {
-                    log::info!("enrollment: {person} is enrolled");
-                    Pattern::Granted
-                }
-                Err(error) => {
-                    log::error!("enrollment: {error}");
-                    self.storage_failed(&error);
-                    Pattern::Denied
-                }
-            },
-        };
-        self.show(pattern);
-        self.ready_at = Some(self.clock.now() + DENIED_SHOWN);
-    }
-
-    pub(super) fn enroll(&mut self, embeddings: &[Embedding]) -> Result<PersonId, Error> {
-        let bug = |e: NameError| Error::Bug(format!("enrollment: {e}"));
-        let unix_ms = self.unix_ms();
-        let person = PersonId::parse(&format!("door-{unix_ms}")).map_err(bug)?;
-        let name = DisplayName::parse(&format!("enrolled at the door, {unix_ms}")).map_err(bug)?;
-        let template = |e: &Embedding| {
-            let values = e.values().iter().copied().collect();
-            Ok(Template {
-                space: SpaceName::parse(e.space().as_str()).map_err(bug)?,
-                values,
-            })
-        };
-        let templates: Vec<Template> = embeddings
-            .iter()
-            .map(template)
-            .collect::<Result<_, Error>>()?;
-        self.gallery.add_person(&person, &name, unix_ms)?;
-        self.gallery.add_templates(&person, &templates, unix_ms)?;
-        // At most `enroll.frames`, 20.
-        let count = templates.len() as u32;
-        self.people_changed(What::PersonAdded {
-            person: person.clone(),
-        })?;
-        self.people_changed(What::TemplatesAdded {
-            person: person.clone(),
-            count,
-        })?;
-        Ok(person)
     }
 
     /// Limits of the gallery, from the settings.

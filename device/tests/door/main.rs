@@ -2,14 +2,18 @@
 //! Time is the manual clock, moved by the frames; nothing here waits for it.
 
 mod calibration;
+mod enrolling;
 #[path = "../far_end/mod.rs"]
 mod far_end;
 mod faults;
 mod host;
 mod latch;
 mod pairing;
+mod policy;
 mod process;
+mod reasons;
 mod requests;
+mod several;
 mod stage;
 mod updates;
 mod visits;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use facelatch_boards::{Latch, Pattern, sim::Visitor};
 use facelatch_protocol::Reason;
 
-use crate::stage::{DEADLINE, Stage, Visit, latch, photo, show, visitor, was_unlocked};
+use crate::stage::{DEADLINE, Stage, Visit, latch, show, visitor, was_unlocked};
 
 #[test]
 fn the_enrolled_get_in_and_nobody_else() {
@@ -144,47 +144,4 @@ fn nobody_enrolled_means_nobody_gets_in() {
     device.stop();
     device.join().unwrap();
     assert_eq!(stage.visits(), [(false, Reason::EmptyGallery, None)]);
-}
-
-#[test]
-fn the_button_enrolls_a_face_once_and_lets_it_in_afterwards() {
-    let mut stage = Stage::empty();
-    stage.config.enroll.button = true;
-    let device = stage.start();
-    let panel = device.sim().unwrap().panel.clone();
-    let long = |file| Visitor {
-        frames: Some(30),
-        ..Visitor::photo(photo(file))
-    };
-
-    panel.press(Duration::from_millis(200));
-    show(&device, visitor("visitors/rocket.jpg"));
-    show(&device, long("visitors/obama2.jpg"));
-    device
-        .sim()
-        .unwrap()
-        .clock
-        .as_ref()
-        .unwrap()
-        .advance(Duration::from_secs(6));
-    show(&device, visitor("visitors/rocket.jpg"));
-    let before = latch(&device).len();
-    show(&device, visitor("visitors/obama2.jpg"));
-    assert!(was_unlocked(&latch(&device)[before..]));
-
-    panel.press(Duration::from_millis(200));
-    show(&device, visitor("visitors/rocket.jpg"));
-    show(&device, long("visitors/obama2.jpg"));
-    device.stop();
-    device.join().unwrap();
-    let patterns: Vec<Pattern> = panel.shown().iter().map(|s| s.pattern).collect();
-    let enrolling = patterns
-        .iter()
-        .filter(|p| **p == Pattern::Enrolling)
-        .count();
-    assert_eq!(enrolling, 2, "{patterns:?}");
-    let added = |e: &facelatch_device::audit::Entry| {
-        matches!(e.what, facelatch_device::audit::What::PersonAdded { .. })
-    };
-    assert_eq!(stage.entries().iter().filter(|e| added(e)).count(), 1);
 }

@@ -37,6 +37,7 @@ const MIN_FACE_PX: f32 = 60.0;
 Medians on a 640 x 480 frame with one face, smallest face 60 pixels:
   load_ms               all networks, from disk to ready
   detect_ms             faces in the frame
+  follow_ms             the face again, from where it was
   embed_ms              crop and embedding of one face
   embed_network_ms      the embedder's network alone, on a crop
   plan_compile_ms       the embedder's plan from its ONNX file, which later starts do not do again
@@ -57,6 +58,7 @@ pub struct Args {
 struct Report {
     load_ms: f64,
     detect_ms: f64,
+    follow_ms: f64,
     embed_ms: f64,
     embed_network_ms: f64,
     plan_compile_ms: f64,
@@ -78,6 +80,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "load               {:8.1} ms", self.load_ms)?;
         writeln!(f, "detect             {:8.1} ms", self.detect_ms)?;
+        writeln!(f, "follow             {:8.1} ms", self.follow_ms)?;
         writeln!(f, "embed              {:8.1} ms", self.embed_ms)?;
         writeln!(f, "  its network      {:8.1} ms", self.embed_network_ms)?;
         writeln!(
@@ -131,7 +134,7 @@ fn in_frame(photo: &RgbImage) -> RgbImage {
 
 fn measure(zoo: &Zoo, frame: &RgbImage, runs: u32, path: &Path) -> Result<Report, Error> {
     let config = detector_config(MIN_FACE_PX);
-    let progress = Progress::new("measuring", u64::from(5 * runs), "runs");
+    let progress = Progress::new("measuring", u64::from(6 * runs), "runs");
     let mut networks = Networks::load(zoo, config)?;
     let faces = networks.detector.detect(frame)?;
     let Some(face) = main_face(&faces, frame).cloned() else {
@@ -143,6 +146,11 @@ fn measure(zoo: &Zoo, frame: &RgbImage, runs: u32, path: &Path) -> Result<Report
     let [rnet_crops, onet_crops] = networks.detector.crops_shown();
     let detect_ms = median(runs, &progress, || {
         networks.detector.detect(frame)?;
+        Ok(())
+    })?;
+    let places = [face.rect];
+    let follow_ms = median(runs, &progress, || {
+        networks.detector.follow(frame, &places)?;
         Ok(())
     })?;
     let embed_ms = median(runs, &progress, || {
@@ -183,6 +191,7 @@ fn measure(zoo: &Zoo, frame: &RgbImage, runs: u32, path: &Path) -> Result<Report
     Ok(Report {
         load_ms,
         detect_ms,
+        follow_ms,
         embed_ms,
         embed_network_ms,
         plan_compile_ms,

@@ -5,7 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use facelatch_models::{classifier::TrainConfig, zoo::Zoo};
+use facelatch_models::{
+    classifier::TrainConfig,
+    image::decode,
+    mtcnn::{Face, main_face},
+    zoo::Zoo,
+};
 use image::{ImageFormat, RgbImage};
 use serde::Serialize;
 
@@ -23,17 +28,29 @@ use crate::{
     draw::{Colour, caption, draw},
     embed::{MIN_FACE_PX, Networks, detector_config, photo_bytes},
     home::Home,
+    pad::species::Species,
     predict::Judge,
     sealed::{write_atomic, write_shared},
     train::train,
 };
+
+/// Whom a visitors' list expects to get in where nobody should.
+const NOBODY: &str = "nobody";
+/// Who may vouch for newcomers, by id and by photo.
+const ADMIN: &str = "eileen_collins";
+const ADMIN_PHOTO: &str = "enroll/eileen_collins/astronaut.png";
+/// Who is a stranger until enrolled at the door, and called this then.
+const NEWCOMER_PHOTO: &str = "biden.jpg";
+const NEWCOMER: &str = "joe_biden";
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Starts the door daemon on a simulated board in this process, pairs with it, enrolls two people from shipped photos, trains,
 pushes the result over TCP, and lets visitors come whose photos were not enrolled: the enrolled person gets in; a stranger, half
-faces, a cat, an empty scene and a dark frame do not. Real networks and sockets; simulated camera, relay and time.
+faces, a cat, an empty scene and a dark frame do not. Then the button is held, an admin vouches by her face, and the stranger
+is enrolled, turning as the light asks, and gets in. Then the door asks for a challenge: a photo held up does not get in, a
+rendered head that turns as asked does. Real networks and sockets; simulated camera, relay and time.
 
 With --json prints an object a visitor. Exit code 1: an outcome was not the expected one.
 
@@ -104,6 +121,10 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let people: Vec<_> = enrolled.people.iter().map(|p| p.person.as_str()).collect();
     let (trained, _) = train(&home.people()?, &home.none()?, &TrainConfig::default())?;
     home.put_trained(&trained)?;
+    write_atomic(
+        &home.policy_path(),
+        format!("[people.{ADMIN}]\nadmin = true\n").as_bytes(),
+    )?;
     let (bundle, packed) = gather(&home, &What::default(), || global.zoo())?.sign(&home, 0)?;
     let bundle_file = scratch.path().join("demo.flb");
     write_atomic(&bundle_file, &bundle)?;
@@ -111,7 +132,8 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     global
         .format()
         .say("starting a door on the simulated board")?;
-    let mut stage = Stage::start(&scratch.path().join("door"), zoo.dir())?;
+    let door = scratch.path().join("door");
+    let mut stage = Stage::start(&door, zoo.dir())?;
     let target = stage.target();
     let mut client = stage.pair(&home)?;
     client.push(&bundle_file, |_, _| {}).map_err(Error::from)?;
@@ -139,6 +161,31 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         all_expected &= visit.expected;
         global.format().print(&Report(visit))?;
     }
+    global
+        .format()
+        .say("\nthe button is held; an admin vouches, and a stranger turns as the light asks")?;
+    if let Some([sitting, later]) = newcomer(&visitors) {
+        let photo = pictures.photo(&folder, &sitting)?;
+        let face = pictures.main_face(&photo)?;
+        let visit = stage.enroll(&folder.join(ADMIN_PHOTO), &photo, &face, &sitting)?;
+        for (entry, visit) in [(&sitting, visit), (&later, stage.show(&folder, &later)?)] {
+            pictures.write(&folder, entry, &visit, &args.out)?;
+            all_expected &= visit.expected;
+            global.format().print(&Report(visit))?;
+        }
+    }
+    global
+        .format()
+        .say("\nfrom here on the door asks whoever it knows to turn their head")?;
+    let mut stage = stage.challenging(&door, zoo.dir())?;
+    for (species, entry) in challenged(&visitors) {
+        let photo = pictures.photo(&folder, &entry)?;
+        let face = pictures.main_face(&photo)?;
+        let visit = stage.act(&photo, &face, species, &entry)?;
+        pictures.write(&folder, &entry, &visit, &args.out)?;
+        all_expected &= visit.expected;
+        global.format().print(&Report(visit))?;
+    }
     stage.stop()?;
     global.format().say(&format!(
         "\n{}; tagged pictures are in {}",
@@ -150,6 +197,43 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         args.out.display()
     ))?;
     Ok(if all_expected { Exit::Done } else { Exit::No })
+}
+
+/// The stranger, being enrolled and then coming back.
+fn newcomer(visitors: &[Entry]) -> Option<[Entry; 2]> {
+    let is_it = |entry: &&Entry| entry.photo == Path::new(NEWCOMER_PHOTO);
+    let stranger = visitors.iter().find(is_it)?;
+    let entry = |what: &str| Entry {
+        what: what.to_owned(),
+        expect: NEWCOMER.to_owned(),
+        ..stranger.clone()
+    };
+    Some([
+        entry("the stranger, enrolled at the door"),
+        entry("the stranger, who is none now"),
+    ])
+}
+
+/// A print of the first enrolled visitor, and a head with the same face.
+fn challenged(visitors: &[Entry]) -> Vec<(Species, Entry)> {
+    let Some(person) = visitors.iter().find(|entry| entry.expect != NOBODY) else {
+        return vec![];
+    };
+    let entry = |what: &str, expect: &str| Entry {
+        what: what.to_owned(),
+        expect: expect.to_owned(),
+        ..person.clone()
+    };
+    vec![
+        (
+            Species::Still,
+            entry("a photo of an enrolled person, held up", NOBODY),
+        ),
+        (
+            Species::LiveTurning,
+            entry("a rendered head that turns as asked", &person.expect),
+        ),
+    ]
 }
 
 /// Draws what the host makes of a visitor's photo, and what the door decided, into a copy.
@@ -169,6 +253,18 @@ impl Pictures {
         })
     }
 
+    fn photo(&self, folder: &Path, entry: &Entry) -> Result<RgbImage, Error> {
+        let path = folder.join("visitors").join(&entry.photo);
+        let bytes = photo_bytes(&path)?;
+        Ok(decode(&bytes, &path.display().to_string())?)
+    }
+
+    fn main_face(&mut self, photo: &RgbImage) -> Result<Face, Error> {
+        let faces = self.networks.detector.detect(photo)?;
+        let face = main_face(&faces, photo).cloned();
+        face.ok_or_else(|| Error::Demo("a visitor's photo shows no face".into()))
+    }
+
     fn write(
         &mut self,
         folder: &Path,
@@ -176,10 +272,7 @@ impl Pictures {
         visit: &Visit,
         out: &Path,
     ) -> Result<(), Error> {
-        let path = folder.join("visitors").join(&entry.photo);
-        let photo =
-            facelatch_models::image::decode(&photo_bytes(&path)?, &path.display().to_string())?;
-        let mut photo = darkened(photo, entry.brightness);
+        let mut photo = darkened(self.photo(folder, entry)?, entry.brightness);
         let verdicts = self.judge.photo(&mut self.networks, &photo)?;
         let tags: Vec<_> = verdicts
             .iter()

@@ -1,4 +1,7 @@
-//! `facelatch people`: show and change the enrolled people, in the workspace or on a door.
+//! `facelatch people`: show and change the enrolled people, in the workspace or on a door. Enrolling at a door is in
+//! `people/enroll.rs`.
+
+mod enroll;
 
 use std::fmt;
 
@@ -20,10 +23,17 @@ use crate::{
 Without --to, works on the workspace; its changes reach doors with the next `facelatch push`. With --to, works on the
 door's own people at once.
 
-Exit code 1: there is no such person.
+`rename` gives a person another id; with --to also in the workspace, if they are there: a bundle with the old id would bring
+it back with whatever templates the door does not have under the new one. A door refuses it for somebody its policy has rules
+for: change the policy, rename in the workspace, and push. `enroll` opens a window at a door: the next face
+there is led through a few poses and enrolled, with no admin's face before; `pull` fetches the templates.
+
+Exit code 1: there is no such person. Exit code 3: the door refused; with --follow also: nobody was enrolled.
 
 Example: facelatch people list
-Example: facelatch people remove bob --to 192.0.2.7:7117")]
+Example: facelatch people remove bob --to 192.0.2.7:7117
+Example: facelatch people rename door-1764118800000 bob --name 'Bob Ross' --to reception
+Example: facelatch people enroll --to reception --person bob --follow")]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -51,6 +61,18 @@ enum Verb {
         /// Id.
         person: String,
     },
+    /// Give a person another id, with all templates.
+    Rename {
+        /// Id until now.
+        person: String,
+        /// Id from now on; the same one to change the name only.
+        new: String,
+        /// Name to show [default: the one they have].
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Let somebody be enrolled at a door (--to).
+    Enroll(enroll::Args),
 }
 
 #[derive(Serialize)]
@@ -101,10 +123,19 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             parse_name(name.as_deref().unwrap_or(person))?,
         ),
         Verb::Remove { person } => Asked::Remove(parse_id(person)?),
+        Verb::Rename { person, new, name } => Asked::Rename {
+            person: parse_id(person)?,
+            to: parse_id(new)?,
+            name: name.as_deref().map(parse_name).transpose()?,
+        },
+        Verb::Enroll(enrolling) => return enroll::run(global, enrolling, args.to.as_deref()),
     };
     let exit = match &args.to {
         None => in_workspace(global, &global.home(), asked)?,
-        Some(to) => on_door(global, &mut connect(&global.home(), to)?, asked)?,
+        Some(to) => {
+            let home = global.home();
+            on_door(global, &home, &mut connect(&home, to)?, asked)?
+        }
     };
     Ok(exit)
 }
@@ -113,6 +144,11 @@ enum Asked {
     List,
     Add(PersonId, DisplayName),
     Remove(PersonId),
+    Rename {
+        person: PersonId,
+        to: PersonId,
+        name: Option<DisplayName>,
+    },
 }
 
 fn in_workspace(global: &Global, home: &Home, asked: Asked) -> Result<Exit, Error> {
@@ -152,10 +188,38 @@ fn in_workspace(global: &Global, home: &Home, asked: Asked) -> Result<Exit, Erro
             true => changed(global, &id, "removed"),
             false => unknown(global, &id),
         },
+        Asked::Rename { person, to, name } => match rename(home, &person, &to, name.as_ref())? {
+            true => changed(global, &to, "renamed"),
+            false => unknown(global, &person),
+        },
     }
 }
 
-fn on_door(global: &Global, client: &mut Client, asked: Asked) -> Result<Exit, Error> {
+/// Gives a person of the workspace another id; false if there is no such person.
+fn rename(
+    home: &Home,
+    person: &PersonId,
+    to: &PersonId,
+    name: Option<&DisplayName>,
+) -> Result<bool, Error> {
+    let Some(known) = home.person(person)? else {
+        return Ok(false);
+    };
+    if person != to && home.person(to)?.is_some() {
+        return Err(Error::Usage(format!(
+            "the workspace has another person with the id {to}"
+        )));
+    }
+    let name = name.cloned().unwrap_or_else(|| known.name.clone());
+    let id = to.clone();
+    home.put_person(&Person { id, name, ..known })?;
+    if person != to {
+        home.remove_person(person)?;
+    }
+    Ok(true)
+}
+
+fn on_door(global: &Global, home: &Home, client: &mut Client, asked: Asked) -> Result<Exit, Error> {
     match asked {
         Asked::List => {
             let listed = client.people()?.into_iter().map(|person| Listed {
@@ -178,6 +242,20 @@ fn on_door(global: &Global, client: &mut Client, asked: Asked) -> Result<Exit, E
             Err(error) if error.refusal() == Some(&Refusal::UnknownPerson) => unknown(global, &id),
             Err(error) => Err(Error::from(error)),
         },
+        Asked::Rename { person, to, name } => {
+            let listed = client.people()?;
+            let Some(known) = listed.into_iter().find(|p| p.person == person) else {
+                return unknown(global, &person);
+            };
+            let name = name.unwrap_or(known.name);
+            client.person_rename(person.clone(), to.clone(), name.clone())?;
+            // Else the next bundle has the old id.
+            let done = match rename(home, &person, &to, Some(&name))? {
+                true => "renamed, in the workspace too",
+                false => "renamed",
+            };
+            changed(global, &to, done)
+        }
     }
 }
 

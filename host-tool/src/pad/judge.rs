@@ -9,7 +9,7 @@ use facelatch_models::{
     Error,
     liveness::{
         Level, Observation, Track,
-        challenge::{Challenge, Failure, State, step},
+        challenge::{Challenge, Failure, Look, State, step},
         passive::{Cues, cues},
     },
     mtcnn::{Detector, main_face},
@@ -69,7 +69,12 @@ pub fn judge<E: From<Error>>(
         let found = detector.detect(&frame)?;
         let seen = main_face(&found, &frame).map(|face| Observation::new(at, &frame, face));
         if let Some(challenge) = challenge {
-            state = step(challenge, state, seen.as_ref(), at);
+            // Who it is, is not measured here: every look counts as the person's.
+            let look = seen.as_ref().map(|seen| Look {
+                seen,
+                same: Some(true),
+            });
+            state = step(challenge, state, look, at);
         }
         if let Some(seen) = seen {
             faces += 1;

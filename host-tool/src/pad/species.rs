@@ -245,31 +245,45 @@ impl Script {
 
     /// The frames, in order.
     pub fn frames<'a>(&'a self, photo: &'a Photo) -> impl Iterator<Item = RgbImage> + 'a {
-        let swapped: Vec<Photo> = if self.species == Species::Swapped {
-            [-0.0, 1.0, -1.0]
-                .map(|side| self.print_of_turned(photo, side))
-                .into()
-        } else {
-            Vec::new()
-        };
-        self.times().into_iter().enumerate().map(move |(i, at)| {
-            let mut frame = self.backdrop();
-            let shown = match swapped.as_slice() {
-                [straight, left, right] => match self.turn_at(at.as_secs_f64()) {
-                    turn if turn > 0.5 => left,
-                    turn if turn < -0.5 => right,
-                    _ => straight,
-                },
-                _ => photo,
-            };
-            self.draw(&mut frame, shown, at.as_secs_f64());
-            self.sensor(&mut frame, i as u64);
-            frame
-        })
+        let shown = self.shown(photo);
+        (0..)
+            .zip(self.times())
+            .map(move |(i, at)| self.frame(&shown, i, self.turn_at(at.as_secs_f64())))
     }
 
-    fn draw(&self, frame: &mut RgbImage, photo: &Photo, t: f64) {
-        let turn = self.turn_at(t);
+    /// What is held before the camera: the photo, or the prints of the head straight, turned left and turned right.
+    pub(super) fn shown(&self, photo: &Photo) -> Vec<Photo> {
+        match self.species {
+            Species::Swapped => [0.0, 1.0, -1.0]
+                .map(|side| self.print_of_turned(photo, side))
+                .into(),
+            Species::Still
+            | Species::Moved
+            | Species::Tilted
+            | Species::Bent
+            | Species::Screen
+            | Species::LiveLooking
+            | Species::LiveTurning => vec![photo.clone()],
+        }
+    }
+
+    /// Frame `index` of what is [`Script::shown`], turned by `turn`: from -1, all to the right, to 1.
+    pub(super) fn frame(&self, shown: &[Photo], index: u32, turn: f64) -> RgbImage {
+        let mut frame = self.backdrop();
+        let photo = match shown {
+            [_, left, _] if turn > 0.5 => Some(left),
+            [_, _, right] if turn < -0.5 => Some(right),
+            _ => shown.first(),
+        };
+        if let Some(photo) = photo {
+            let at = f64::from(index) / f64::from(FPS);
+            self.draw(&mut frame, photo, at, turn);
+        }
+        self.sensor(&mut frame, index.into());
+        frame
+    }
+
+    fn draw(&self, frame: &mut RgbImage, photo: &Photo, t: f64, turn: f64) {
         let sway = |i: usize, size: f64| {
             let [period, phase] = self.sway[i];
             self.unrest * size * (TAU * t / period + phase).sin()

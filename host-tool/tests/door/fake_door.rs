@@ -89,6 +89,8 @@ pub(crate) struct State {
     /// Connections end after so many more chunks.
     pub(crate) chunks_left: usize,
     pub(crate) lockdown: bool,
+    /// Whether somebody is being enrolled.
+    pub(crate) enrolling: bool,
 }
 
 /// A running door.
@@ -123,6 +125,7 @@ impl FakeDoor {
             arrived: 0,
             chunks_left: usize::MAX,
             lockdown: false,
+            enrolling: false,
         }));
         let stop = Arc::new(AtomicBool::new(false));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

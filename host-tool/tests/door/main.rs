@@ -3,6 +3,8 @@
 
 mod audit;
 mod fake_door;
+mod people;
+mod policy;
 mod pushes;
 mod sessions;
 mod verbs;

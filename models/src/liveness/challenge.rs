@@ -7,8 +7,12 @@
 //! ```
 //!
 //! Judged by the nose's tip against the eye-mouth plane (`planar`), which a flat picture keeps however it is tilted and a
-//! bent one keeps nearly: by the detector's landmarks and by texture (`patch`), which must agree. A film of a turning head on a screen passes if it turns as asked: two turns are guessed one
-//! time in two, four turns one time in fourteen. Who draws the order, shows it and acts on the outcome: the callers.
+//! bent one keeps nearly: by the detector's landmarks and by texture (`patch`), which must agree. A film of a turning head
+//! on a screen passes if it turns as asked: two turns are guessed one time in two, four turns one time in fourteen.
+//!
+//! The head that turns must be the person's who was recognised: callers say of each look whether it is ([`Look::same`]), and
+//! a turn is not believed before the face was seen in the middle as that person. Who draws the order, shows it, recognises
+//! the person before and after, and acts on the outcome: the callers.
 
 use std::time::Duration;
 
@@ -47,6 +51,18 @@ const GAP: Duration = Duration::from_millis(700);
 const SAME_FACE: f32 = 0.25;
 /// Longest time for looking straight ahead, and for each turn.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// So many looks in a row at somebody else end it.
+const OTHER_HELD: u32 = 3;
+
+/// A look at the face, and who it shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// What was seen.
+    pub seen: &'a Observation,
+    /// Whether it shows the person the challenge is about; `None` where nobody could tell, as with a turned head.
+    pub same: Option<bool>,
+}
 
 /// Which way to turn the head, as the person says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +151,8 @@ pub enum Failure {
     Flat,
     /// It turned to the other side.
     WrongSide,
+    /// Somebody else took the person's place.
+    OtherFace,
 }
 
 /// How far a challenge has got.
@@ -146,6 +164,8 @@ pub enum State {
         since: Duration,
         /// What was seen so far, the newest last.
         seen: Vec<Observation>,
+        /// Looks at somebody else, one after the other.
+        others: u32,
     },
     /// Waiting for a turn.
     Turning(Turning),
@@ -167,12 +187,14 @@ pub struct Turning {
     /// The newest observation, and the nose's place in it.
     last: Observation,
     across: f64,
-    /// Whether the face has looked straight ahead since the turn before.
+    /// Whether the person has looked straight ahead since the turn before.
     ready: bool,
     /// Observations in a row that show the turn, the turn to the other side, a flat picture.
     held: u32,
     wrong: u32,
     flat: u32,
+    /// Looks at somebody else, one after the other.
+    others: u32,
 }
 
 impl State {
@@ -182,6 +204,7 @@ impl State {
         State::Straight {
             since: now,
             seen: Vec::new(),
+            others: 0,
         }
     }
 
@@ -206,15 +229,10 @@ impl State {
     }
 }
 
-/// The next state: `seen` is the newest look at the face, `None` a frame without it. `now` never goes back.
+/// The next state: `look` is the newest look at the face, `None` a frame without it. `now` never goes back.
 #[must_use]
-pub fn step(
-    challenge: &Challenge,
-    state: State,
-    seen: Option<&Observation>,
-    now: Duration,
-) -> State {
-    match (state, seen) {
+pub fn step(challenge: &Challenge, state: State, look: Option<Look<'_>>, now: Duration) -> State {
+    match (state, look) {
         (State::Passed, _) => State::Passed,
         (State::Failed(why), _) => State::Failed(why),
         (State::Straight { since, .. }, _) if now.saturating_sub(since) > PATIENCE => {
@@ -227,8 +245,24 @@ pub fn step(
             State::Failed(Failure::Lost)
         }
         (waiting @ (State::Straight { .. } | State::Turning(_)), None) => waiting,
-        (State::Straight { since, seen }, Some(newest)) => straight(since, seen, newest, now),
+        (
+            State::Straight {
+                since,
+                seen,
+                others,
+            },
+            Some(newest),
+        ) => straight(since, seen, others_after(others, newest.same), newest, now),
         (State::Turning(turning), Some(newest)) => turning.look(challenge, newest, now),
+    }
+}
+
+/// Looks at somebody else in a row; one that nobody could tell changes nothing.
+fn others_after(others: u32, same: Option<bool>) -> u32 {
+    match same {
+        Some(true) => 0,
+        Some(false) => others + 1,
+        None => others,
     }
 }
 
@@ -236,9 +270,14 @@ pub fn step(
 fn straight(
     since: Duration,
     mut seen: Vec<Observation>,
-    newest: &Observation,
+    others: u32,
+    look: Look<'_>,
     now: Duration,
 ) -> State {
+    if others >= OTHER_HELD {
+        return State::Failed(Failure::OtherFace);
+    }
+    let newest = look.seen;
     let fits = |last: &Observation, first: &Observation| {
         last.rect.iou(&newest.rect) >= SAME_FACE
             && newest.at.saturating_sub(last.at) <= GAP
@@ -253,7 +292,7 @@ fn straight(
     if !goes_on || !looks_on {
         seen.clear();
     }
-    if looks_on {
+    if looks_on && look.same == Some(true) {
         seen.push(newest.clone());
     }
     match (seen.len() >= REFERENCE).then(|| most_usual(seen.clone())) {
@@ -267,8 +306,13 @@ fn straight(
             held: 0,
             wrong: 0,
             flat: 0,
+            others: 0,
         }),
-        Some(None) | None => State::Straight { since, seen },
+        Some(None) | None => State::Straight {
+            since,
+            seen,
+            others,
+        },
     }
 }
 
@@ -283,7 +327,12 @@ impl Turning {
         planar::motion(&self.reference.landmarks, &tracked).map(|motion| motion.residual[0])
     }
 
-    fn look(mut self, challenge: &Challenge, newest: &Observation, now: Duration) -> State {
+    fn look(mut self, challenge: &Challenge, look: Look<'_>, now: Duration) -> State {
+        let newest = look.seen;
+        self.others = others_after(self.others, look.same);
+        if self.others >= OTHER_HELD {
+            return State::Failed(Failure::OtherFace);
+        }
         if self.last.rect.iou(&newest.rect) < SAME_FACE {
             return State::Failed(Failure::Lost);
         }
@@ -301,7 +350,7 @@ impl Turning {
         }
         self.across = across;
         self.last = newest.clone();
-        self.ready |= across.abs() < MIDDLE;
+        self.ready |= across.abs() < MIDDLE && look.same == Some(true);
 
         // A challenge has a turn for every index a state reaches; without one there is nothing left to ask.
         let Some(asked) = challenge.turns().get(self.index) else {

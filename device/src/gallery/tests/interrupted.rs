@@ -188,12 +188,19 @@ fn light(gallery: &mut Gallery, left: usize, cut: &Path) -> Fuse {
 
 type Change = fn(&mut Gallery) -> Result<(), Error>;
 
-const CHANGES: [(&str, Change); 7] = [
+const CHANGES: [(&str, Change); 9] = [
     ("add a person", |g| {
         g.add_person(&id("new"), &name("New"), 1)
     }),
     ("rename a person", |g| {
         g.add_person(&id("ada"), &name("A."), 1)
+    }),
+    ("enroll a person", |g| {
+        let templates = [template("space-1", 6), template("space-1", 7)];
+        g.enroll(&id("new"), &name("New"), &templates, 1)
+    }),
+    ("give a person another id", |g| {
+        g.rename_person(&id("ada"), &id("zoe"), &name("Zoe"))
     }),
     ("remove a person", |g| g.remove_person(&id("ada"))),
     ("add templates", |g| {

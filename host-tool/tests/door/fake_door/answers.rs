@@ -2,8 +2,9 @@
 
 use facelatch_protocol::{
     BundleFault, BundleProgress, Chunk, Digest, DoorState, GalleryRecord, HOSTS_PER_PAGE,
-    HostsPage, PEOPLE_PER_PAGE, PeoplePage, Person, PublicKey, Refusal, Request, Response, Role,
-    RollbackReason, RolledBack, Staging, Status, TemplateKey, Text, Trial, UpdateStatus,
+    HostsPage, PEOPLE_PER_PAGE, PeoplePage, Person, PolicyStatus, PublicKey, Refusal, Request,
+    Response, Role, RollbackReason, RolledBack, Staging, Status, TemplateKey, Text, Trial,
+    UpdateStatus,
     audit::{AuditHead, AuditPage, Chain, What},
     bundle::Head,
 };
@@ -149,12 +150,36 @@ fn other(state: &mut State, asker: PublicKey, request: &Request) -> Result<Respo
             state.offered = None;
             return Ok(Response::Bundle(progress(state)));
         }
-        Request::PersonRename { .. }
-        | Request::EnrollmentOpen { .. }
-        | Request::EnrollmentClose
-        | Request::LockoutClear
-        | Request::PassedOut { .. }
-        | Request::PolicyStatus => return Err(Refusal::NotAllowed),
+        Request::PersonRename { person, to, name } => {
+            if person != to && state.people.contains_key(to) {
+                return Err(Refusal::PersonExists);
+            }
+            let (_, mut records) = state.people.remove(person).ok_or(Refusal::UnknownPerson)?;
+            for record in &mut records {
+                record.key.person = to.clone();
+                record.name = name.clone();
+            }
+            state.people.insert(to.clone(), (name.clone(), records));
+        }
+        Request::EnrollmentOpen { .. } if state.enrolling => return Err(Refusal::Enrolling),
+        Request::EnrollmentOpen {
+            person: Some(person),
+            ..
+        } if state.people.contains_key(person) => return Err(Refusal::PersonExists),
+        Request::EnrollmentOpen { .. } => state.enrolling = true,
+        Request::EnrollmentClose => state.enrolling = false,
+        Request::PolicyStatus => {
+            return Ok(Response::Policy(PolicyStatus {
+                policy: Some(Digest([5; 32])),
+                people: 2,
+                clock: true,
+                open: false,
+                denials: 0,
+                locked_until_unix_ms: None,
+                inside: 0,
+            }));
+        }
+        Request::LockoutClear | Request::PassedOut { .. } => return Err(Refusal::NotAllowed),
         Request::Hello { .. }
         | Request::BundleBegin { .. }
         | Request::BundleChunk(_)

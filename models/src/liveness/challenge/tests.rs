@@ -96,9 +96,19 @@ fn play(challenge: &Challenge, shown: &[Shown]) -> State {
     let mut state = State::begin(Duration::ZERO);
     for (i, &shown) in shown.iter().enumerate() {
         let now = TICK * i as u32;
-        state = step(challenge, state, observation(shown, now).as_ref(), now);
+        state = look(challenge, state, shown, now);
     }
     state
+}
+
+/// One frame of the person.
+fn look(challenge: &Challenge, state: State, shown: Shown, now: Duration) -> State {
+    let seen = observation(shown, now);
+    let look = seen.as_ref().map(|seen| Look {
+        seen,
+        same: Some(true),
+    });
+    step(challenge, state, look, now)
 }
 
 #[test]
@@ -228,7 +238,7 @@ fn what_is_asked_is_shown() {
     let mut state = State::begin(Duration::ZERO);
     for (i, shown) in turning(&[-35.0, 35.0], Shown::Head).into_iter().enumerate() {
         let now = TICK * i as u32;
-        state = step(&challenge, state, observation(shown, now).as_ref(), now);
+        state = look(&challenge, state, shown, now);
         if asked.last() != Some(&state.asked(&challenge)) {
             asked.push(state.asked(&challenge));
         }
@@ -257,4 +267,70 @@ fn all_orders_are_drawn_equally_and_have_both_sides() {
     assert_eq!(Challenge::new(&[Turn::Left, Turn::Left]), None);
     assert_eq!(Challenge::new(&[]), None);
     assert_eq!(Challenge::draw(0, u64::MAX).turns().len(), 2);
+}
+
+/// One frame each, all of them heads: who recognition says it is.
+#[test]
+fn the_head_that_turns_is_the_person_s() {
+    type Who = fn(usize, f64) -> Option<bool>;
+    let frontal = |yaw: f64| yaw.abs() < 15.0;
+    let turns = turning(&[35.0, 0.0, -35.0], Shown::Head);
+    let yaws: Vec<f64> = turns
+        .iter()
+        .map(|shown| match shown {
+            Shown::Head(yaw) => *yaw,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(frontal(yaws[24]), "the middle between the turns");
+    let cases: [(&str, Who, Result<(), Option<Failure>>); 5] = [
+        (
+            "known while it looks on",
+            |_, yaw| (yaw.abs() < 15.0).then_some(true),
+            Ok(()),
+        ),
+        (
+            "one bad look in the middle",
+            |i, yaw| (yaw.abs() < 15.0).then_some(i != 24),
+            Ok(()),
+        ),
+        (
+            "a stranger turns after a picture looked on",
+            |i, yaw| (yaw.abs() < 15.0).then_some(i < 10),
+            Err(Some(Failure::OtherFace)),
+        ),
+        (
+            "nobody can tell who comes by the middle",
+            |i, _| (i < 10).then_some(true),
+            Err(None),
+        ),
+        (
+            "somebody else from the begin",
+            |_, _| Some(false),
+            Err(Some(Failure::OtherFace)),
+        ),
+    ];
+    let challenge = Challenge::new(&[Turn::Left, Turn::Right]).unwrap();
+    let mut failures = vec![];
+    for (what, who, ends) in cases {
+        let mut state = State::begin(Duration::ZERO);
+        for (i, (&shown, &yaw)) in turns.iter().zip(&yaws).enumerate() {
+            let now = TICK * i as u32;
+            let seen = observation(shown, now).unwrap();
+            let look = Look {
+                seen: &seen,
+                same: who(i, yaw),
+            };
+            state = step(&challenge, state, Some(look), now);
+        }
+        let found = match &state {
+            State::Passed => Ok(()),
+            State::Failed(why) => Err(Some(*why)),
+            State::Straight { .. } | State::Turning(_) => Err(None),
+        };
+        if found != ends {
+            failures.push(format!("{what}: {state:?}"));
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
 }
