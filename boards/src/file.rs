@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::keypad::KeypadFacts;
 use crate::nearest::{nearest, with_hint};
 use crate::replay::ReplayFacts;
 use crate::sim::SimFacts;
@@ -49,6 +50,8 @@ pub struct BoardFile {
     pub fire: Option<InputFacts>,
     /// Buzzer at the door, if there is one.
     pub buzzer: Option<BuzzerFacts>,
+    /// Keypad at the door, if there is one.
+    pub keypad: Option<KeypadFacts>,
     /// How the simulated parts behave; ignored by real hardware.
     #[serde(default)]
     pub sim: SimFacts,
@@ -298,6 +301,9 @@ impl BoardFile {
         if let CameraFacts::Replay(replay) = &board.camera {
             replay.check().map_err(problem)?;
         }
+        if let Some(keypad) = &board.keypad {
+            keypad.check().map_err(problem)?;
+        }
         board.check_lines().map_err(problem)?;
         Ok(board)
     }
@@ -321,6 +327,7 @@ impl BoardFile {
             used.extend(input.map(|facts| (what, facts.line)));
         }
         used.extend(self.buzzer.map(|facts| ("buzzer", facts.line)));
+        used.extend(self.keypad.iter().flat_map(KeypadFacts::lines));
         for (i, (what, line)) in used.iter().enumerate() {
             if let Some((other, _)) = used[..i].iter().find(|(_, l)| l == line) {
                 return Err(format!("{other} and {what} are both on line {line}"));
@@ -364,7 +371,7 @@ mod tests {
             );
             let board = BoardFile::parse(&whole, name).unwrap_or_else(|e| panic!("{e}"));
             assert!(board.fire.is_some() && board.tamper.is_some() && board.buzzer.is_some());
-            assert!(board.door_sensor.is_some());
+            assert!(board.door_sensor.is_some() && board.keypad.is_some());
             assert!(
                 board
                     .request_to_exit
@@ -421,6 +428,16 @@ mod tests {
                 name: "an input on another's line",
                 text: sim.replace("line = 6", "line = 25"),
                 says: &["request to exit", "fire input", "25"],
+            },
+            Case {
+                name: "a keypad on another's line",
+                text: sim.replace("columns = [13, 19, 18]", "columns = [13, 19, 12]"),
+                says: &["buzzer", "column of the keypad", "12"],
+            },
+            Case {
+                name: "a keypad without a key",
+                text: sim.replace("\"456\"", "\"45-\""),
+                says: &["keypad.keys", "Digit(6)"],
             },
             Case {
                 name: "a contact without its polarity",

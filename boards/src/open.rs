@@ -6,7 +6,7 @@ use crate::replay::ReplayFacts;
 use crate::sim::{self, Handle, RecordedRelay, ReplayCamera, Visitors};
 use crate::{
     BoardFile, Button, Buzzer, Camera, CameraFacts, Clock, Contact, DoorSensor, Error, Indicator,
-    Relay, RelayDriver, SystemClock, V4lFacts,
+    Keypad, Relay, RelayDriver, SystemClock, V4lFacts,
 };
 
 /// An opened board. The relay is in its safe state; dropping it puts it back there.
@@ -42,6 +42,8 @@ pub struct Panel {
     pub tamper: Option<Box<dyn Contact>>,
     /// On while there is a fire.
     pub fire: Option<Box<dyn Contact>>,
+    /// Keys to type a PIN with.
+    pub keypad: Option<Box<dyn Keypad>>,
 }
 
 /// Opens every part the board file names, relay first: whatever fails later, the latch is already safe.
@@ -142,6 +144,7 @@ fn pi_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
         )?,
         tamper: contact("tamper contact", file.tamper)?,
         fire: contact("fire input", file.fire)?,
+        keypad: file.keypad.as_ref().map(crate::pi::keypad).transpose()?,
     };
     Ok((relay, panel))
 }

@@ -102,6 +102,9 @@ fn wire_reason(reason: policy::Reason) -> Reason {
         policy::Reason::Removed => return Reason::Unknown,
         policy::Reason::Enrolling => return Reason::NotNow,
         policy::Reason::LockedDown => return Reason::LockedDown,
+        policy::Reason::LockedOut => return Reason::LockedOut,
+        policy::Reason::FaceDisabled => return Reason::FaceDisabled,
+        policy::Reason::Fault => return Reason::Fault,
         policy::Reason::NotRecognised(reason) => reason,
     };
     match reason {

@@ -5,6 +5,7 @@
 //! `models`, hardware in `boards`; here is policy.
 #![forbid(unsafe_code)]
 
+pub mod attempts;
 pub mod audit;
 pub mod config;
 pub mod door;
@@ -14,7 +15,9 @@ pub mod events;
 pub mod gallery;
 pub mod hosts;
 pub mod identify;
+pub mod ledger;
 pub mod link;
+pub mod pin;
 pub mod policy;
 pub mod quality;
 pub mod run;
@@ -48,8 +51,9 @@ use crate::{
     events::Events,
     gallery::Gallery,
     hosts::Hosts,
+    ledger::Ledger,
     link::{Call, Link, Routes},
-    run::{Ends, Running, Updates},
+    run::{Ends, Running, Updates, Visits},
     seal::DeviceKeys,
     store::Store,
     swap::{Around, Loader, Order, Swap, TrialRules},
@@ -125,6 +129,8 @@ impl Device {
         let hosts = Arc::new(Hosts::open(&data.join(KEYS), &keys)?);
         let limits = Running::gallery_limits(&config);
         let gallery = Gallery::open(&data.join(GALLERY), &keys.sealing, limits)?;
+        let now = board.clock.now();
+        let ledger = Ledger::open(&data, &keys.sealing, !set_up.exists(), now)?;
         let events = open_events(&data, &config, board.clock.unix_ms())?;
         let slots = store::Limits {
             max_bundle_bytes: config.link.max_bundle_bytes,
@@ -167,6 +173,7 @@ impl Device {
             data: data.clone(),
             exit_in_lockdown,
             gallery,
+            ledger,
             hosts: Arc::clone(&hosts),
             show_codes,
             events,
@@ -382,6 +389,7 @@ struct Parts {
     data: PathBuf,
     exit_in_lockdown: bool,
     gallery: Gallery,
+    ledger: Ledger,
     hosts: Arc<Hosts>,
     show_codes: bool,
     events: Events,
@@ -400,6 +408,7 @@ impl Running {
             data,
             exit_in_lockdown,
             gallery,
+            ledger,
             hosts,
             show_codes,
             events,
@@ -422,6 +431,7 @@ impl Running {
             classifier: None,
             calibration: None,
             gallery,
+            visits: Visits::new(ledger),
             hosts,
             show_codes,
             matcher: None,

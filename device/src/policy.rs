@@ -36,6 +36,12 @@ pub enum Reason {
     Enrolling,
     /// There is a lockdown.
     LockedDown,
+    /// Too many faces were denied: all wait.
+    LockedOut,
+    /// Far too many were: until an operator says otherwise.
+    FaceDisabled,
+    /// What they would use up could not be written down.
+    Fault,
 }
 
 /// Rules on a decision.

@@ -13,6 +13,7 @@ mod inputs;
 mod lockdown;
 mod pairing;
 mod people;
+mod visit;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -30,23 +31,23 @@ use facelatch_models::{align::align, calibrate::Calibration, classifier::Classif
 use facelatch_protocol::{BundleProgress, Digest, PersonId, Refusal};
 
 use crate::{
-    audit::What,
     config::Config,
     door::{self, Cause, Mode, State},
     enroll::Enrollment,
     error::Error,
-    events::{self, Events},
+    events::Events,
     gallery::Gallery,
     hosts::Hosts,
     identify::{Matcher, Verdict},
     link::{Call, handlers},
-    policy::{self, Facts, Ruling},
+    policy::{self, Facts},
     quality,
     swap::{Networks, Order, Prepared, Step},
     vote::{Decision, Outcome, Sighting, Vote},
 };
 
-pub(crate) use lockdown::is_on as lockdown_was_on;
+use self::visit::Visit;
+pub(crate) use self::{lockdown::is_on as lockdown_was_on, visit::Visits};
 
 /// The longest the loop sleeps: how late it notices a stop signal.
 const NAP: Duration = Duration::from_millis(100);
@@ -96,6 +97,7 @@ pub(crate) struct Running {
     pub(crate) classifier: Option<Classifier>,
     pub(crate) calibration: Option<Calibration>,
     pub(crate) gallery: Gallery,
+    pub(crate) visits: Visits,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) show_codes: bool,
     pub(crate) matcher: Option<Matcher>,
@@ -237,6 +239,7 @@ impl Running {
         if !self.started {
             self.started = true;
             self.step(door::Event::Start);
+            self.ledger_is_whole();
         }
         self.step(door::Event::Recovered(Cause::Camera));
     }
@@ -361,19 +364,9 @@ impl Running {
             enrolling: self.enrollment.is_open(),
             lockdown: self.door.lockdown(),
         };
-        let ruling = policy::rule(decision, facts);
-        let latency_ms = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
-        let event = events::decision(&ruling, &decision.evidence, latency_ms);
-        if !self.record(What::Event(event)) {
-            return;
-        }
-        match ruling {
-            Ruling::Pass { person } => self.step(door::Event::Grant { person }),
-            Ruling::Refuse(_) => {
-                self.ready_at = Some(self.clock.now() + DENIED_SHOWN);
-                self.step(door::Event::Denied);
-            }
-        }
+        let visit = Visit::new(decision, latency);
+        let ruling = self.held_back(policy::rule(decision, facts), &visit);
+        self.settled(ruling, &visit);
     }
 
     /// Time passed.
@@ -394,6 +387,7 @@ impl Running {
             self.quiet_at = None;
             self.sound(self.door.sound());
         }
+        self.visits_tick(now);
         self.button(now);
         let timed_out = self.enrollment.tick(now);
         self.enrolled(timed_out);

@@ -158,7 +158,8 @@ fn request_of(
         Request::PersonRemove { person } => running
             .gallery
             .remove_person(&person)
-            .and_then(|()| running.people_changed(What::PersonRemoved { person })),
+            .and_then(|()| running.people_changed(What::PersonRemoved { person }))
+            .and_then(|()| running.forget_visits()),
         Request::TemplateAdd { person, template } => template_add(running, person, &template),
         Request::Hosts { after } => {
             return Ok(Response::Hosts(running.hosts.page(after.as_ref())));
@@ -179,12 +180,15 @@ fn request_of(
                 })
             })
         }
+        Request::LockoutClear => {
+            let by = asker(running, host)?;
+            running.clear_lockout(by)
+        }
+        Request::PassedOut { person } => running.passed_out(person),
         // Not yet.
         Request::PersonRename { .. }
         | Request::EnrollmentOpen { .. }
         | Request::EnrollmentClose
-        | Request::LockoutClear
-        | Request::PassedOut { .. }
         | Request::PolicyStatus => return Ok(Response::Refused(Refusal::NotAllowed)),
         Request::Hello { .. }
         | Request::Goodbye
@@ -364,7 +368,8 @@ pub(crate) fn refusal(running: &Running, error: &Error) -> Refusal {
         | Error::Gallery(_)
         | Error::GalleryDamaged { .. }
         | Error::KeysDamaged { .. }
-        | Error::AuditDamaged { .. } => Refusal::Storage,
+        | Error::AuditDamaged { .. }
+        | Error::Ledger(_) => Refusal::Storage,
         Error::Call(_)
         | Error::Config { .. }
         | Error::Link(_)
