@@ -97,13 +97,16 @@ pub fn decision(ruling: &Ruling, evidence: &Evidence, latency_ms: u32) -> EventK
 }
 
 /// Our reasons in the words of the link.
-fn wire_reason(reason: policy::Reason) -> Reason {
+pub(crate) fn wire_reason(reason: policy::Reason) -> Reason {
     let reason = match reason {
         policy::Reason::Removed => return Reason::Unknown,
         policy::Reason::Enrolling => return Reason::NotNow,
         policy::Reason::LockedDown => return Reason::LockedDown,
         policy::Reason::LockedOut => return Reason::LockedOut,
         policy::Reason::FaceDisabled => return Reason::FaceDisabled,
+        policy::Reason::WrongPin => return Reason::WrongPin,
+        policy::Reason::UsedUp => return Reason::NotValid,
+        policy::Reason::AlreadyInside => return Reason::AlreadyInside,
         policy::Reason::Fault => return Reason::Fault,
         policy::Reason::NotRecognised(reason) => reason,
     };

@@ -278,6 +278,10 @@ impl Ledger {
         now: Duration,
         is_known: impl Fn(&PersonId) -> bool,
     ) -> Result<(), Error> {
+        // A damaged one knows nobody.
+        if self.damaged.is_some() {
+            return Ok(());
+        }
         self.change(now, |contents| {
             contents.people.retain(|person, _| is_known(person));
         })

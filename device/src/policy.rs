@@ -40,6 +40,12 @@ pub enum Reason {
     LockedOut,
     /// Far too many were: until an operator says otherwise.
     FaceDisabled,
+    /// Their PIN was wrong, or did not come.
+    WrongPin,
+    /// They were here as often as they may.
+    UsedUp,
+    /// They are inside already.
+    AlreadyInside,
     /// What they would use up could not be written down.
     Fault,
 }

@@ -13,6 +13,7 @@ mod inputs;
 mod lockdown;
 mod pairing;
 mod people;
+mod second;
 mod visit;
 
 use std::{
@@ -28,6 +29,7 @@ use std::{
 
 use facelatch_boards::{Capture, Clock, Frame, Panel, Relay};
 use facelatch_models::{align::align, calibrate::Calibration, classifier::Classifier};
+use facelatch_policy::PinAnswer;
 use facelatch_protocol::{BundleProgress, Digest, PersonId, Refusal};
 
 use crate::{
@@ -40,14 +42,14 @@ use crate::{
     hosts::Hosts,
     identify::{Matcher, Verdict},
     link::{Call, handlers},
-    policy::{self, Facts},
+    policy::{self, Facts, Ruling},
     quality,
     swap::{Networks, Order, Prepared, Step},
     vote::{Decision, Outcome, Sighting, Vote},
 };
 
 use self::visit::Visit;
-pub(crate) use self::{lockdown::is_on as lockdown_was_on, visit::Visits};
+pub(crate) use self::{lockdown::is_on as lockdown_was_on, second::Second, visit::Visits};
 
 /// The longest the loop sleeps: how late it notices a stop signal.
 const NAP: Duration = Duration::from_millis(100);
@@ -67,6 +69,13 @@ pub enum Input {
     Capture(Result<Capture, Option<facelatch_boards::Error>>),
     /// A step of a bundle's commit.
     Swap(Box<Step>, SyncSender<Result<(), Refusal>>),
+    /// What a typed PIN is.
+    Pin {
+        /// Number of the question.
+        number: u64,
+        /// The answer.
+        answer: PinAnswer,
+    },
     /// Stop now.
     Stop,
 }
@@ -98,6 +107,7 @@ pub(crate) struct Running {
     pub(crate) calibration: Option<Calibration>,
     pub(crate) gallery: Gallery,
     pub(crate) visits: Visits,
+    pub(crate) second: Second,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) show_codes: bool,
     pub(crate) matcher: Option<Matcher>,
@@ -170,6 +180,7 @@ impl Running {
                 Ok(Input::Swap(step, reply)) => {
                     let _ = reply.send(self.swap(*step));
                 }
+                Ok(Input::Pin { number, answer }) => self.pin_checked(number, answer),
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => self.stopping = true,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -355,6 +366,11 @@ impl Running {
 
     /// From decision to door.
     fn decided(&mut self, decision: &Decision, latency: Duration) {
+        self.visited(decision, latency);
+    }
+
+    /// What holds now of somebody who was recognised, or was not.
+    fn ruled(&self, decision: &Decision, visit: &Visit) -> Ruling {
         let id = match &decision.outcome {
             Outcome::Granted { person } => PersonId::parse(person).ok(),
             Outcome::Denied(_) => None,
@@ -364,9 +380,7 @@ impl Running {
             enrolling: self.enrollment.is_open(),
             lockdown: self.door.lockdown(),
         };
-        let visit = Visit::new(decision, latency);
-        let ruling = self.held_back(policy::rule(decision, facts), &visit);
-        self.settled(ruling, &visit);
+        self.held_back(policy::rule(decision, facts), visit)
     }
 
     /// Time passed.
@@ -388,6 +402,7 @@ impl Running {
             self.sound(self.door.sound());
         }
         self.visits_tick(now);
+        self.keys(now);
         self.button(now);
         let timed_out = self.enrollment.tick(now);
         self.enrolled(timed_out);

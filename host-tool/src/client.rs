@@ -306,6 +306,24 @@ impl Client {
         self.ask_door(&Request::Lockdown { on })
     }
 
+    /// Ends every lockout.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn clear_lockout(&mut self) -> Result<(), Error> {
+        self.ask_done(&Request::LockoutClear)
+    }
+
+    /// Tells the door that somebody left.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn passed_out(&mut self, person: &PersonId) -> Result<(), Error> {
+        self.ask_done(&Request::PassedOut {
+            person: person.clone(),
+        })
+    }
+
     fn ask_door(&mut self, request: &Request) -> Result<DoorState, Error> {
         match self.ask(request)? {
             Response::Door(state) => Ok(state),

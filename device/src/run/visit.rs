@@ -1,17 +1,22 @@
-//! From a ruling to the door: what is remembered of it, what was remembered before, and what goes on record.
+//! From a decision about a face to the door: what is remembered of it, what was remembered before, what goes on record.
 //!
 //! ```text
-//! Ruling -> held back? (lockout, visits used up, inside already) -> [PIN, in `second`] -> ledger -> audit record -> door
+//! Decision -> policy -> held back? (lockout, visits used up, inside already) -> [PIN, in `second`] -> ledger -> audit -> door
 //! ```
 //!
 //! What somebody uses up is in the ledger before the door opens for them: with a full disk, nobody is let in who is counted.
-//! If the door then does not open after all, it is given back. Which denials count is said in `attempts`, with one addition:
-//! one face in front of the camera is one denial, however often it is decided about, but every wrong PIN is another. While
+//! If the door then does not open after all, it is given back. Which denials count is said in `attempts`, with two additions:
+//! one face in front of the camera is one denial, however often it is decided about, and every wrong PIN is another. While
 //! the door stands open for everybody, or opens for nobody, nothing is counted: there is nothing to be guessed.
+//!
+//! Who is inside is known for as long as the door let them in and nobody said that they left. A request to exit says that
+//! somebody leaves, not who; so it changes nothing here, and only a host says it ([`Running::passed_out`]), be it for a
+//! reader inside or for another door.
 
 use std::time::Duration;
 
 use facelatch_boards::Pattern;
+use facelatch_policy::{Pass, Passback};
 use facelatch_protocol::{EventKind, Factor, Lockout, PersonId, Reason};
 
 use super::{DENIED_SHOWN, Running};
@@ -24,7 +29,7 @@ use crate::{
     identify::Evidence,
     ledger::{Entry, Ledger},
     policy::{self, Ruling},
-    vote::Decision,
+    vote::{Decision, Outcome},
 };
 
 /// What the loop remembers of visits.
@@ -33,6 +38,8 @@ pub(crate) struct Visits {
     pub(crate) ledger: Ledger,
     /// The track that was counted last.
     counted: Option<u32>,
+    /// Who was let in, while the door is still unlocked.
+    entering: Option<PersonId>,
 }
 
 /// A decision on its way to the door.
@@ -43,13 +50,30 @@ pub(super) struct Visit {
     pub(super) latency_ms: u32,
 }
 
+/// What was typed beside the face.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Typed {
+    /// Nothing, and nothing was needed.
+    Nothing,
+    /// The PIN.
+    Pin,
+    /// The PIN somebody types when made to.
+    Duress,
+}
+
 impl Visits {
     /// With the ledger as it was kept.
     pub(crate) fn new(ledger: Ledger) -> Visits {
         Visits {
             ledger,
             counted: None,
+            entering: None,
         }
+    }
+
+    /// The next denial counts, whichever face it is.
+    pub(super) fn count_anew(&mut self) {
+        self.counted = None;
     }
 }
 
@@ -66,70 +90,123 @@ impl Visit {
 impl Running {
     /// A ruling on a face, seen with what the door remembers. In a lockout no face is told anything else.
     pub(super) fn held_back(&self, ruling: Ruling, visit: &Visit) -> Ruling {
+        let refuse = Ruling::Refuse;
         match self.faces_locked() {
-            Some(_) if visit.track.is_none() => ruling,
-            Some(Lock::Until(_)) => Ruling::Refuse(policy::Reason::LockedOut),
-            Some(Lock::Disabled) => Ruling::Refuse(policy::Reason::FaceDisabled),
-            None => ruling,
-        }
-    }
-
-    /// From a ruling to the door.
-    pub(super) fn settled(&mut self, ruling: Ruling, visit: &Visit) {
-        let ruling = match ruling {
-            Ruling::Pass { person } => self.enters(person),
-            Ruling::Refuse(reason) => Ruling::Refuse(reason),
-        };
-        let event = events::decision(&ruling, &visit.evidence, visit.latency_ms);
-        let reason = match &event {
-            EventKind::Decision { reason, .. } => *reason,
-            // `events::decision` makes nothing else.
-            _ => Reason::Fault,
-        };
-        let recorded = self.record(What::Event(event));
-        match ruling {
-            Ruling::Pass { person } if recorded => self.step(door::Event::Grant { person }),
-            Ruling::Pass { .. } => {}
-            Ruling::Refuse(_) => {
-                if attempts::counts(reason) && self.is_another(visit) {
-                    self.face_denied();
-                }
-                if recorded {
-                    self.ready_at = Some(self.clock.now() + DENIED_SHOWN);
-                    self.step(door::Event::Denied);
-                }
+            Some(Lock::Until(_)) if visit.track.is_some() => {
+                return refuse(policy::Reason::LockedOut);
             }
+            Some(Lock::Disabled) if visit.track.is_some() => {
+                return refuse(policy::Reason::FaceDisabled);
+            }
+            Some(_) | None => {}
         }
+        let Ruling::Pass { person } = &ruling else {
+            return ruling;
+        };
+        let Some((id, pass)) = self.terms(person) else {
+            return refuse(policy::Reason::Removed);
+        };
+        let (ledger, now) = (&self.visits.ledger, self.clock.now());
+        let pin_lock = ledger.pin_lock(&id, now, &self.config.lockout());
+        if pass.pin_needed && pin_lock.is_some() {
+            return refuse(policy::Reason::LockedOut);
+        }
+        if pass.visits.is_some_and(|most| ledger.visits(&id) >= most) {
+            return refuse(policy::Reason::UsedUp);
+        }
+        if pass.passback == Passback::Hard && self.is_inside(&id) {
+            return refuse(policy::Reason::AlreadyInside);
+        }
+        ruling
     }
 
-    /// Writes down what letting this person in uses up.
-    fn enters(&mut self, person: String) -> Ruling {
+    /// Whether this is somebody for whom the door is open already, and who would be counted, asked or refused if they were
+    /// taken for a second visitor because they still stand there.
+    pub(super) fn is_entering(&self, decision: &Decision) -> bool {
+        let Outcome::Granted { person } = &decision.outcome else {
+            return false;
+        };
+        let entering = self.visits.entering.as_ref();
+        let same = entering.is_some_and(|entering| **entering == **person);
+        let is_counted = |pass: Pass| {
+            pass.pin_needed || pass.visits.is_some() || pass.passback != Passback::Off
+        };
+        let counted = self.terms(person).is_some_and(|(_, pass)| is_counted(pass));
+        same && counted && self.is_unlocked()
+    }
+
+    /// Somebody may pass: in the ledger, on record, and then the door.
+    pub(super) fn passes(&mut self, person: String, visit: &Visit, typed: Typed) {
+        let Some((id, pass)) = self.terms(&person) else {
+            return self.turned_away(policy::Reason::Removed, visit, false);
+        };
+        let opens = self.door.lets_in().is_ok();
+        let again = pass.passback == Passback::Soft && self.is_inside(&id);
+        let remembered = pass.passback != Passback::Off;
         let entry = Entry {
-            counted: false,
-            inside_since_unix_ms: None,
-            pin: false,
+            counted: pass.visits.is_some(),
+            inside_since_unix_ms: remembered.then(|| self.unix_ms()),
+            pin: typed != Typed::Nothing,
         };
-        // The gallery holds nobody whose id is none.
-        let Ok(id) = PersonId::parse(&person) else {
-            return Ruling::Refuse(policy::Reason::Removed);
-        };
-        if self.door.lets_in().is_err() {
-            return Ruling::Pass { person };
-        }
-        match self.visits.ledger.let_in(&id, entry, self.clock.now()) {
-            Ok(()) => {
-                self.visits.counted = None;
-                Ruling::Pass { person }
-            }
-            Err(error) => {
+        if opens {
+            let now = self.clock.now();
+            if let Err(error) = self.visits.ledger.let_in(&id, entry, now) {
                 self.fault(Cause::Ledger, &error.to_string());
-                Ruling::Refuse(policy::Reason::Fault)
+                return self.turned_away(policy::Reason::Fault, visit, false);
             }
+            self.visits.counted = None;
+        }
+        let ruling = Ruling::Pass {
+            person: person.clone(),
+        };
+        let mut event = events::decision(&ruling, &visit.evidence, visit.latency_ms);
+        if again && let EventKind::Decision { reason, .. } = &mut event {
+            *reason = Reason::AlreadyInside;
+        }
+        let mut recorded = self.record(What::Event(event));
+        if recorded && typed == Typed::Duress {
+            let person = id.clone();
+            recorded = self.record(What::Event(EventKind::Duress { person }));
+        }
+        if recorded {
+            self.step(door::Event::Grant { person });
+        }
+        if self.door.lets_in().is_ok() {
+            self.visits.entering = Some(id);
+            self.show_ready();
+        } else if opens {
+            self.gives_back(&id, entry);
         }
     }
 
-    /// Whether this face was not counted yet, and is one that could open the door.
-    fn is_another(&mut self, visit: &Visit) -> bool {
+    /// The door did not open after all.
+    fn gives_back(&mut self, person: &PersonId, entry: Entry) {
+        let now = self.clock.now();
+        if let Err(error) = self.visits.ledger.not_let_in(person, entry, now) {
+            log::error!("{person} was counted and not let in");
+            self.fault(Cause::Ledger, &error.to_string());
+        }
+    }
+
+    /// Somebody may not pass, and whether that counts towards a lockout.
+    pub(super) fn turned_away(&mut self, reason: policy::Reason, visit: &Visit, counts: bool) {
+        let ruling = Ruling::Refuse(reason);
+        let event = events::decision(&ruling, &visit.evidence, visit.latency_ms);
+        let recorded = self.record(What::Event(event));
+        if counts {
+            let (now, rules) = (self.clock.now(), self.config.lockout());
+            let (lock, kept) = self.visits.ledger.face_denied(now, &rules);
+            self.locked(Factor::Face, None, lock, kept);
+        }
+        // Whoever types a PIN is not told of others.
+        if recorded && !self.second.asks() {
+            self.ready_at = Some(self.clock.now() + DENIED_SHOWN);
+            self.step(door::Event::Denied);
+        }
+    }
+
+    /// Whether a refusal is a guess that was not counted yet, at a door that could have opened.
+    pub(super) fn is_guess(&mut self, reason: policy::Reason, visit: &Visit) -> bool {
         let guards = match self.door.mode() {
             Mode::Locked | Mode::Unlocked { .. } | Mode::HeldOpen | Mode::ForcedOpen => true,
             Mode::Starting
@@ -139,16 +216,12 @@ impl Running {
             | Mode::Fault
             | Mode::Stopped => false,
         };
-        guards && visit.track.is_some() && self.visits.counted != visit.track && {
+        let counts = attempts::counts(events::wire_reason(reason));
+        let another = visit.track.is_some() && self.visits.counted != visit.track;
+        if guards && counts && another {
             self.visits.counted = visit.track;
-            true
         }
-    }
-
-    fn face_denied(&mut self) {
-        let (now, rules) = (self.clock.now(), self.config.lockout());
-        let (lock, kept) = self.visits.ledger.face_denied(now, &rules);
-        self.locked(Factor::Face, None, lock, kept);
+        guards && counts && another
     }
 
     /// What follows from a denial that was counted.
@@ -191,12 +264,16 @@ impl Running {
         let waits = matches!(pattern, Pattern::Ready | Pattern::Denied);
         match waits && self.faces_locked().is_some() {
             true => Pattern::LockedOut,
+            false if pattern == Pattern::Ready && self.second.asks() => Pattern::EnterPin,
             false => pattern,
         }
     }
 
-    /// Time passed: lockouts end.
+    /// Time passed: lockouts end, and so does an entry.
     pub(super) fn visits_tick(&mut self, now: Duration) {
+        if !self.is_unlocked() {
+            self.visits.entering = None;
+        }
         let (ended, kept) = self.visits.ledger.tick(now);
         if let Err(error) = kept {
             self.fault(Cause::Ledger, &error.to_string());
@@ -207,7 +284,7 @@ impl Running {
     }
 
     /// What the door shows by itself, unless something else is shown for a time.
-    fn show_ready(&mut self) {
+    pub(super) fn show_ready(&mut self) {
         let busy = self.ready_at.is_some() || self.enrollment.is_open();
         if !busy && self.door.mode() != Mode::Stopped {
             self.show(self.door.mode().pattern());
@@ -239,8 +316,7 @@ impl Running {
         Ok(())
     }
 
-    /// Somebody left. A request to exit says only that somebody does, not who: it changes nothing here. On record before it
-    /// is done.
+    /// Somebody left. On record before it is done.
     pub(crate) fn passed_out(&mut self, person: PersonId) -> Result<(), Error> {
         if !self.gallery.contains(&person) {
             return Err(Error::UnknownPerson(person.to_string()));
@@ -266,6 +342,23 @@ impl Running {
             Lock::Disabled => u64::MAX,
         });
         (self.visits.ledger.faces().denials(), until)
+    }
+
+    /// How many people are inside, as far as the door knows.
+    pub(crate) fn inside(&self) -> u32 {
+        let inside = self.visits.ledger.inside(self.unix_ms(), self.forgets_after());
+        u32::try_from(inside).unwrap_or(u32::MAX)
+    }
+
+    fn is_inside(&self, person: &PersonId) -> bool {
+        let forgets_after = self.forgets_after();
+        self.visits
+            .ledger
+            .is_inside(person, self.unix_ms(), forgets_after)
+    }
+
+    fn is_unlocked(&self) -> bool {
+        matches!(self.door.mode(), Mode::Unlocked { .. })
     }
 
     fn unix_ms_at(&self, at: Duration) -> u64 {

@@ -149,11 +149,13 @@ fn other(state: &mut State, asker: PublicKey, request: &Request) -> Result<Respo
             state.offered = None;
             return Ok(Response::Bundle(progress(state)));
         }
+        Request::LockoutClear => {}
+        Request::PassedOut { person } => {
+            state.people.get(person).ok_or(Refusal::UnknownPerson)?;
+        }
         Request::PersonRename { .. }
         | Request::EnrollmentOpen { .. }
         | Request::EnrollmentClose
-        | Request::LockoutClear
-        | Request::PassedOut { .. }
         | Request::PolicyStatus => return Err(Refusal::NotAllowed),
         Request::Hello { .. }
         | Request::BundleBegin { .. }
