@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::replay::ReplayFacts;
-use crate::sim::{self, Handle, RecordedRelay, ReplayCamera, Visitors};
+use crate::sim::{self, Handle, RecordedRelay, ReplayCamera, TrustedClock, Visitors};
 use crate::{
     BoardFile, Button, Buzzer, Camera, CameraFacts, Clock, Contact, DoorSensor, Error, Indicator,
     Keypad, Relay, RelayDriver, SystemClock, V4lFacts,
@@ -77,6 +77,7 @@ fn open_sim(file: &BoardFile, replay: &ReplayFacts) -> Result<Board, Error> {
     let fails_at = file.sim.faults.relay_fails_at_move;
     let (relay, timeline) = RecordedRelay::open(file.relay, fails_at, clock.clone(), record)?;
     let visitors = Visitors::default();
+    let (clock, trust) = TrustedClock::around(clock, !file.sim.clock_untrusted);
     let panel = sim::Panel::default();
     let faults = file.sim.faults.clone();
     let camera = ReplayCamera::open(replay.clone(), faults, clock.clone(), visitors.clone())?;
@@ -90,6 +91,7 @@ fn open_sim(file: &BoardFile, replay: &ReplayFacts) -> Result<Board, Error> {
             visitors,
             relay: timeline,
             panel,
+            trust,
             clock: manual,
         }),
     })

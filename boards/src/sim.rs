@@ -8,6 +8,7 @@ mod clock;
 mod panel;
 mod photo;
 mod relay;
+mod trust;
 mod visitors;
 
 use std::path::PathBuf;
@@ -18,10 +19,12 @@ use serde::Deserialize;
 pub use clock::ManualClock;
 pub use panel::{Input, Panel, Shown};
 pub use relay::{Edge, Timeline};
+pub use trust::Trust;
 pub use visitors::{Picture, Skipped, Visitor, Visitors};
 
 pub(crate) use camera::ReplayCamera;
 pub(crate) use relay::RecordedRelay;
+pub(crate) use trust::TrustedClock;
 
 use crate::clock::{Clock, SystemClock};
 
@@ -33,6 +36,8 @@ pub struct SimFacts {
     pub clock: ClockKind,
     /// Where the relay's timeline is also written, one JSON object a line, as it happens.
     pub relay_record: Option<PathBuf>,
+    /// The wall time is not known to be right, until [`Handle::trust`] says otherwise.
+    pub clock_untrusted: bool,
     /// What breaks, and when.
     pub faults: Faults,
 }
@@ -69,6 +74,8 @@ pub struct Handle {
     pub relay: Timeline,
     /// Indicator, buzzer, button and contacts.
     pub panel: Panel,
+    /// Whether its wall time is known to be right.
+    pub trust: Trust,
     /// The manual clock, if the board has one.
     pub clock: Option<ManualClock>,
 }

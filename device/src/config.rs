@@ -186,6 +186,14 @@ settings! {
         timeout_ms: u64 = 15_000, in 3_000..=120_000;
     }
 
+    /// Who may pass when: the policy comes with a bundle, and these settings say how this door reads it.
+    policy: PolicySettings {
+        /// This door's name in the policy; empty for link.name.
+        door: String = String::new();
+        /// When the time is known: "synchronised" by the system or a host, or "always", with a clock on battery.
+        trust_clock: TrustClock = TrustClock::Synchronised;
+    }
+
     /// The people.
     gallery: GallerySettings {
         /// Most people.
@@ -241,6 +249,16 @@ settings! {
         /// Files kept; the oldest is deleted when a new one is begun.
         files: u64 = 16, in 2..=10_000;
     }
+}
+
+/// When the door knows what time it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrustClock {
+    /// Once the system's clock was set by a time server, or a host has told the time since the start.
+    Synchronised,
+    /// Whenever it shows a plausible time: a battery keeps it.
+    Always,
 }
 
 impl Config {
@@ -385,6 +403,15 @@ impl Config {
             first: Duration::from_millis(l.first_ms),
             longest: Duration::from_millis(l.longest_ms),
             disable_after: l.disable_after,
+        }
+    }
+
+    /// What the policy calls this door.
+    #[must_use]
+    pub fn door_name(&self) -> &str {
+        match self.policy.door.as_str() {
+            "" => &self.link.name,
+            name => name,
         }
     }
 

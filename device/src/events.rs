@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use facelatch_models::openset::Reject;
+use facelatch_policy::Refuse;
 use facelatch_protocol::{Event, EventKind, PersonId, Reason};
 
 use crate::{
@@ -108,6 +109,8 @@ pub(crate) fn wire_reason(reason: policy::Reason) -> Reason {
         policy::Reason::UsedUp => return Reason::NotValid,
         policy::Reason::AlreadyInside => return Reason::AlreadyInside,
         policy::Reason::Fault => return Reason::Fault,
+        policy::Reason::Policy(refuse) => return policy_reason(refuse),
+        policy::Reason::PolicyLost => return Reason::Fault,
         policy::Reason::NotRecognised(reason) => reason,
     };
     match reason {
@@ -125,6 +128,18 @@ pub(crate) fn wire_reason(reason: policy::Reason) -> Reason {
         vote::Reason::Quality(quality::Reason::TurnedAway) => Reason::TurnedAway,
         vote::Reason::Quality(quality::Reason::HalfVisible) => Reason::HalfVisible,
         vote::Reason::Quality(quality::Reason::SeveralFaces) => Reason::SeveralFaces,
+    }
+}
+
+/// The policy's reasons in the words of the link.
+fn policy_reason(refuse: Refuse) -> Reason {
+    match refuse {
+        Refuse::NotNow => Reason::NotNow,
+        Refuse::NotHere => Reason::NotHere,
+        Refuse::NotValid => Reason::NotValid,
+        Refuse::Disabled => Reason::Disabled,
+        Refuse::DenyListed => Reason::DenyListed,
+        Refuse::NoClock => Reason::NoClock,
     }
 }
 

@@ -433,6 +433,8 @@ impl Running {
             networks,
             classifier: None,
             calibration: None,
+            policy: None,
+            hours: run::Hours::default(),
             gallery,
             visits: Visits::new(ledger),
             second: Second::new(inbox),

@@ -13,6 +13,7 @@ mod inputs;
 mod lockdown;
 mod pairing;
 mod people;
+mod schedule;
 mod second;
 mod visit;
 
@@ -42,14 +43,16 @@ use crate::{
     hosts::Hosts,
     identify::{Matcher, Verdict},
     link::{Call, handlers},
-    policy::{self, Facts, Ruling},
+    policy::{self, Facts, InForce, Ruling},
     quality,
     swap::{Networks, Order, Prepared, Step},
     vote::{Decision, Outcome, Sighting, Vote},
 };
 
 use self::visit::Visit;
-pub(crate) use self::{lockdown::is_on as lockdown_was_on, second::Second, visit::Visits};
+pub(crate) use self::{
+    lockdown::is_on as lockdown_was_on, schedule::Hours, second::Second, visit::Visits,
+};
 
 /// The longest the loop sleeps: how late it notices a stop signal.
 const NAP: Duration = Duration::from_millis(100);
@@ -105,6 +108,8 @@ pub(crate) struct Running {
     pub(crate) networks: Networks,
     pub(crate) classifier: Option<Classifier>,
     pub(crate) calibration: Option<Calibration>,
+    pub(crate) policy: Option<InForce>,
+    pub(crate) hours: Hours,
     pub(crate) gallery: Gallery,
     pub(crate) visits: Visits,
     pub(crate) second: Second,
@@ -337,6 +342,7 @@ impl Running {
         let crop = align(image, face, self.networks.embedder.crop_spec());
         let embedding = self.networks.embedder.embed(&crop)?;
         let verdict = self.matcher()?.identify(&embedding)?;
+        self.note_deny_listed(&verdict);
         let now = self.clock.now();
         if self.enrollment.wants(now, &self.enroll_rules()) {
             let template = self.networks.embedder.embed_template(&crop)?;
@@ -359,6 +365,7 @@ impl Running {
         }
         let before = std::mem::replace(&mut self.label, label.map(str::to_owned));
         let last = self.vote.visitor_changed();
+        self.hours.deny_listed_at = None;
         if let Some(decision) = last.filter(|_| before.is_some()) {
             self.decided(&decision, Duration::ZERO);
         }
@@ -376,9 +383,12 @@ impl Running {
             Outcome::Denied(_) => None,
         };
         let facts = Facts {
-            enrolled: id.is_some_and(|id| self.gallery.contains(&id)),
+            enrolled: id.as_ref().is_some_and(|id| self.gallery.contains(id)),
             enrolling: self.enrollment.is_open(),
             lockdown: self.door.lockdown(),
+            allowed: id.map_or(Ok(policy::FREE), |id| self.allowed(&id)),
+            policy_lost: self.hours.policy_lost,
+            deny_listed: self.sees_deny_listed(),
         };
         self.held_back(policy::rule(decision, facts), visit)
     }
@@ -388,6 +398,7 @@ impl Running {
         let now = self.clock.now();
         // Before time locks the door: a leaf that was opened in time counts as such.
         self.inputs();
+        self.keep_hours();
         if self.door.deadline().is_some_and(|until| now >= until) {
             self.step(door::Event::Tick);
         }

@@ -305,8 +305,8 @@ impl<D: Disk> Store<D> {
     /// [`Error::Bundle`], [`Error::Storage`]; then they may be there or not, and it has to be called again.
     pub fn forget_personal(&mut self, digest: Digest) -> Result<(), Error> {
         let manifest = manifest(&self.disk, digest)?;
-        let files = manifest.parts.iter().map(PartFile::of);
-        let personal: Vec<_> = files.filter(|file| file.is_personal).collect();
+        let personal = manifest.parts.iter().filter(|part| part.kind.is_personal());
+        let personal: Vec<_> = personal.map(PartFile::of).collect();
         let mut state = self.state.clone();
         let places = [&mut state.trial, &mut state.active, &mut state.previous];
         for stored in places.into_iter().flatten() {

@@ -77,6 +77,8 @@ pub enum Verb {
     Door(cmd::latch::Args),
     /// Show and replace the keys that sign bundles.
     Keys(cmd::keys::Args),
+    /// Check and ask who may pass when, and set PINs.
+    Policy(cmd::policy::Args),
     /// Write the enrolled people and the classifier to a signed bundle file.
     Pack(cmd::pack::Args),
     /// Set up a door with a bundle.

@@ -15,8 +15,8 @@ use std::{
 
 use facelatch_protocol::{
     BundleProgress, DisplayName, DoorState, Event, GalleryRecord, Host, Person, PersonId,
-    PublicKey, Refusal, Request, Response, Role, Status, Template, TrustedKeys, UpdateStatus,
-    audit::AuditPage,
+    PolicyStatus, PublicKey, Refusal, Request, Response, Role, Status, Template, TrustedKeys,
+    UpdateStatus, audit::AuditPage,
 };
 
 use self::wire::Wire;
@@ -322,6 +322,17 @@ impl Client {
         self.ask_done(&Request::PassedOut {
             person: person.clone(),
         })
+    }
+
+    /// The policy in force, and where things stand under it.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn policy_status(&mut self) -> Result<PolicyStatus, Error> {
+        match self.ask(&Request::PolicyStatus)? {
+            Response::Policy(status) => Ok(status),
+            _ => self.confused(),
+        }
     }
 
     fn ask_door(&mut self, request: &Request) -> Result<DoorState, Error> {

@@ -19,6 +19,7 @@ pub mod pack;
 pub mod pad;
 pub mod pair;
 pub mod people;
+pub mod policy;
 pub mod predict;
 pub mod pull;
 pub mod push;

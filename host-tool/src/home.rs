@@ -5,14 +5,15 @@
 //! HOME/none           templates of people nobody enrolled
 //! HOME/classifier     what `train` made, and of which templates
 //! HOME/calibration    what `calibrate` made, and of which templates
+//! HOME/policy.toml    who may pass when, written by hand, see `cmd::policy`
 //! HOME/counter        counter of the last bundle packed
 //! HOME/keys/          this host's keys, see `keys`
 //! HOME/doors/         the doors it is paired with, see `doors`
 //! HOME/cache/         embeddings by photo; may be deleted
 //! ```
 //!
-//! Templates are personal data: the folder is as confidential as the people's fingerprints would be. Every file is sealed
-//! (see `sealed`) and written whole or not at all.
+//! Templates are personal data: the folder is as confidential as the people's fingerprints would be. Every file but the
+//! policy is sealed (see `sealed`), and written whole or not at all.
 
 use std::{
     fs, io,
@@ -130,6 +131,25 @@ impl Home {
     #[must_use]
     pub fn doors(&self) -> Doors {
         Doors::new(self.dir.join("doors"))
+    }
+
+    /// Where the policy stands, if there is one.
+    #[must_use]
+    pub fn policy_path(&self) -> PathBuf {
+        self.dir.join("policy.toml")
+    }
+
+    /// The policy's text, as it stands there.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn policy(&self) -> Result<Option<String>, Error> {
+        let path = self.policy_path();
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::storage("read", path)(error)),
+        }
     }
 
     /// All people, by id.

@@ -49,6 +49,7 @@ fn run(global: &Global, verb: &Verb) -> anyhow::Result<Exit> {
         Verb::Doors(args) => cmd::doors::run(global, args),
         Verb::Door(args) => cmd::latch::run(global, args),
         Verb::Keys(args) => cmd::keys::run(global, args),
+        Verb::Policy(args) => cmd::policy::run(global, args),
         Verb::Pack(args) => cmd::pack::run(global, args),
         Verb::Push(args) => cmd::push::run(global, args),
         Verb::Pull(args) => cmd::pull::run(global, args),

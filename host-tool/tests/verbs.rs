@@ -279,6 +279,7 @@ fn help_of_every_verb_has_an_example() {
         "hosts",
         "doors",
         "keys",
+        "policy",
         "pack",
         "push",
         "pull",

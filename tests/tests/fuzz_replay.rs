@@ -193,7 +193,7 @@ macro_rules! replay {
 }
 
 replay! {
-    frame message names handshake bundle manifest gallery audit
+    frame message names handshake bundle manifest gallery audit policy
     config classifier store people record
 }
 

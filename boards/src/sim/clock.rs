@@ -43,6 +43,10 @@ impl Clock for ManualClock {
         self.start_unix_ms.saturating_add(passed)
     }
 
+    fn is_trusted(&self) -> bool {
+        true
+    }
+
     fn wait_until(&self, at: Duration) {
         let mut now = self.lock();
         *now = (*now).max(at);

@@ -409,6 +409,14 @@ impl Policy {
         self.zone.name()
     }
 
+    /// When the clock on the wall first shows a time such as `2026-12-24T17:00` or has jumped over it, milliseconds since
+    /// 1970. `None` for anything else, also for a time with an offset.
+    #[must_use]
+    pub fn unix_ms_of(&self, text: &str) -> Option<u64> {
+        let instant = self.zone.first(read::date_time(text)?)?;
+        u64::try_from(instant.as_millisecond()).ok()
+    }
+
     /// People who are asked for a PIN, at least by one of their schedules, and have none: they do not pass then.
     pub fn people_without_pin(&self) -> impl Iterator<Item = &PersonId> {
         let asked = |rules: &Person| {

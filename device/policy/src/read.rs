@@ -300,7 +300,7 @@ fn date(text: &str) -> Option<Date> {
 }
 
 /// Reads `2026-12-24T17:00`, with seconds or without. An offset or zone is refused: there is one zone.
-fn date_time(text: &str) -> Option<DateTime> {
+pub(crate) fn date_time(text: &str) -> Option<DateTime> {
     let is_plain = matches!(text.len(), 16 | 19) && is_digits_and(text, "-:T ");
     let time: DateTime = text.parse().ok().filter(|_| is_plain)?;
     YEARS.contains(&time.year()).then_some(time)

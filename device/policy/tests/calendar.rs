@@ -355,6 +355,29 @@ fn validity_begins_and_ends_by_the_clock_on_the_wall() {
 }
 
 #[test]
+fn a_time_of_the_wall_is_found() {
+    let policy = hours("Europe/Berlin", &["daily 00:00-24:00"], "\"closed\"");
+    let found = |text| policy.unix_ms_of(text);
+    assert_eq!(
+        found("2026-06-05T10:00"),
+        Some(unix_ms("2026-06-05T08:00:00"))
+    );
+    assert_eq!(
+        found("2026-03-29T02:30"),
+        Some(unix_ms("2026-03-29T01:00:00"))
+    );
+    for text in [
+        "2026-06-05",
+        "2026-06-05T10:00Z",
+        "2026-06-05T10:00+02:00",
+        "now",
+        "",
+    ] {
+        assert_eq!(found(text), None, "{text}");
+    }
+}
+
+#[test]
 fn a_change_is_looked_for_through_a_year() {
     let policy = hours("Europe/Berlin", &["mon-fri 07:30-19:00"], "\"closed\"");
     let next = |time: &str| policy.next_change(unix_ms(time), "front");

@@ -87,13 +87,24 @@ pub enum PartKind {
 }
 
 impl PartKind {
-    /// Whether the part holds people's templates, or numbers made of them: kept sealed and only as long as they are enrolled.
+    /// Whether the part says something of people: kept sealed.
+    #[must_use]
+    pub const fn is_sealed(self) -> bool {
+        match self {
+            PartKind::Gallery | PartKind::Classifier | PartKind::Policy => true,
+            PartKind::Networks | PartKind::SelfTest | PartKind::Calibration => false,
+        }
+    }
+
+    /// Whether the part holds people's templates, or numbers made of them: kept only as long as they are enrolled, and so
+    /// not in the bundle's own place once they were taken over from it.
     #[must_use]
     pub const fn is_personal(self) -> bool {
         match self {
             PartKind::Gallery | PartKind::Classifier => true,
             // A calibration names nobody and holds no template: its numbers are those of a population, and of templates
-            // it knows by a digest, which says nothing without the template.
+            // it knows by a digest, which says nothing without the template. A policy names people, and is needed for as
+            // long as its bundle is in use.
             PartKind::Networks | PartKind::Policy | PartKind::SelfTest | PartKind::Calibration => {
                 false
             }

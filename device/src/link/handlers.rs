@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Wall times taken by a time synchronisation: from 2025 to 2100, milliseconds since 1970.
-const PLAUSIBLE_UNIX_MS: std::ops::Range<u64> = 1_735_689_600_000..4_102_444_800_000;
+pub(crate) const PLAUSIBLE_UNIX_MS: std::ops::Range<u64> = 1_735_689_600_000..4_102_444_800_000;
 
 /// Answers a request about bundles, or one for the audit record: what takes reading and writing of many bytes.
 pub(crate) fn bundle(swap: &mut Swap, ask: Ask) -> Response {
@@ -185,11 +185,13 @@ fn request_of(
             running.clear_lockout(by)
         }
         Request::PassedOut { person } => running.passed_out(person),
+        Request::PolicyStatus => return Ok(Response::Policy(running.policy_status())),
         // Not yet.
         Request::PersonRename { .. }
         | Request::EnrollmentOpen { .. }
-        | Request::EnrollmentClose
-        | Request::PolicyStatus => return Ok(Response::Refused(Refusal::NotAllowed)),
+        | Request::EnrollmentClose => {
+            return Ok(Response::Refused(Refusal::NotAllowed));
+        }
         Request::Hello { .. }
         | Request::Goodbye
         | Request::BundleBegin { .. }
@@ -333,6 +335,7 @@ fn time_sync(running: &mut Running, unix_ms: u64) -> Response {
         return Response::Refused(Refusal::Time);
     }
     let moved_ms = running.set_clock(unix_ms);
+    running.time_was_told();
     Response::Time {
         unix_ms: running.unix_ms(),
         moved_ms,

@@ -43,6 +43,7 @@ impl Running {
                 Ok(())
             }
             Action::Record(record) => {
+                self.note_entry(&record);
                 let now = self.unix_ms();
                 let Some(what) = self.told(&record) else {
                     return Ok(());

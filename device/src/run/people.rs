@@ -166,6 +166,7 @@ impl Running {
             self.networks = networks;
         }
         self.calibration = prepared.calibration;
+        self.adopt_policy(bundle, prepared.policy)?;
         self.people_are_new();
         let Some(digest) = bundle else {
             return Ok(());

@@ -25,7 +25,6 @@ use super::{
 };
 use crate::{
     audit::What,
-    door::Mode,
     pin::{Digits, Entry},
     policy::{self, Ruling},
     vote::Decision,
@@ -99,8 +98,8 @@ impl Running {
             return;
         }
         self.give_up();
-        // The door stands open: there is nothing to ask for.
-        if matches!(self.door.mode(), Mode::OpenBySchedule | Mode::Fire) {
+        // There is nothing to ask for.
+        if self.stands_open() {
             return;
         }
         // Not in service: the PIN would open nothing.
@@ -227,24 +226,15 @@ impl Running {
         self.locked(Factor::Pin, Some(person), lock, kept);
     }
 
-    /// On which terms the policy lets this person pass now.
+    /// On which terms the policy lets this person pass now; `None` if it does not.
     pub(super) fn terms(&self, person: &str) -> Option<(PersonId, Pass)> {
         let id = PersonId::parse(person).ok()?;
-        let pass = Pass {
-            pin_needed: false,
-            visits: None,
-            passback: facelatch_policy::Passback::Off,
-        };
+        let pass = self.allowed(&id).ok()?;
         Some((id, pass))
     }
 
-    /// The policy in force.
     fn policy(&self) -> Option<Arc<Policy>> {
-        None
-    }
-
-    /// After how long nobody is inside any more.
-    pub(super) fn forgets_after(&self) -> Duration {
-        Duration::MAX
+        let policy = self.policy.as_ref()?;
+        Some(Arc::clone(&policy.rules))
     }
 }

@@ -144,7 +144,7 @@ impl Running {
         let again = pass.passback == Passback::Soft && self.is_inside(&id);
         let remembered = pass.passback != Passback::Off;
         let entry = Entry {
-            counted: pass.visits.is_some(),
+            counted: pass.visits.is_some() && !self.stands_open(),
             inside_since_unix_ms: remembered.then(|| self.unix_ms()),
             pin: typed != Typed::Nothing,
         };
@@ -350,11 +350,21 @@ impl Running {
         u32::try_from(inside).unwrap_or(u32::MAX)
     }
 
+    fn forgets_after(&self) -> Duration {
+        let rules = self.policy.as_ref().map(|policy| policy.rules.passback());
+        rules.map_or(Duration::MAX, |rules| rules.forget_after)
+    }
+
     fn is_inside(&self, person: &PersonId) -> bool {
         let forgets_after = self.forgets_after();
         self.visits
             .ledger
             .is_inside(person, self.unix_ms(), forgets_after)
+    }
+
+    /// Whether everybody can walk in.
+    pub(super) fn stands_open(&self) -> bool {
+        matches!(self.door.mode(), Mode::OpenBySchedule | Mode::Fire)
     }
 
     fn is_unlocked(&self) -> bool {

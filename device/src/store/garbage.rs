@@ -42,12 +42,9 @@ impl<D: Disk> Store<D> {
                 is_known = false;
                 continue;
             };
-            let files = manifest.parts.iter().map(PartFile::of);
-            keep.extend(
-                files
-                    .filter(|file| !(stored.is_taken && file.is_personal))
-                    .map(PartFile::name),
-            );
+            let kept = manifest.parts.iter();
+            let kept = kept.filter(|part| !(stored.is_taken && part.kind.is_personal()));
+            keep.extend(kept.map(|part| PartFile::of(part).name()));
         }
         let is_transfer = |name: &str| {
             name == OFFERED

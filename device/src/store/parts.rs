@@ -1,11 +1,11 @@
-//! The files that parts are kept in, by the digest of their content: receiving, checking and reading one. Personal parts are
-//! sealed, chunk by chunk as they come, so that nothing of them is ever on the disk in clear.
+//! The files that parts are kept in, by the digest of their content: receiving, checking and reading one. Parts that say something
+//! of people are sealed, chunk by chunk as they come, so that nothing of them is ever on the disk in clear.
 //!
 //! Knows nothing of bundles and of what a part means. Called by `receive`, `bundle` and `store`.
 //!
 //! ```text
 //! <sha256>.part     content of a whole part          <sha256>.coming    what came so far
-//! <sha256>.sealed   of a whole personal part         <sha256>.sealing   what came so far
+//! <sha256>.sealed   of a whole sealed part           <sha256>.sealing   what came so far
 //!
 //! a sealed file is records: length (u32, little endian) | Key::seal(about, piece)
 //!                           about = SHA-256 of the whole part | offset of the piece (u64, little endian)
@@ -31,7 +31,7 @@ const MAX_PIECE: usize = 16 * 1024;
 pub(super) struct PartFile {
     pub(super) digest: Digest,
     pub(super) len: u64,
-    pub(super) is_personal: bool,
+    pub(super) is_sealed: bool,
 }
 
 /// How much of a part came.
@@ -56,23 +56,19 @@ impl PartFile {
         PartFile {
             digest: part.sha256,
             len: part.len,
-            is_personal: PartKind::is_personal(part.kind),
+            is_sealed: PartKind::is_sealed(part.kind),
         }
     }
 
     /// The name of the whole part's file.
     pub(super) fn name(self) -> String {
-        let kind = if self.is_personal { "sealed" } else { "part" };
+        let kind = if self.is_sealed { "sealed" } else { "part" };
         format!("{}.{kind}", self.digest)
     }
 
     /// The name of the file for what came so far.
     pub(super) fn coming_name(self) -> String {
-        let kind = if self.is_personal {
-            "sealing"
-        } else {
-            "coming"
-        };
+        let kind = if self.is_sealed { "sealing" } else { "coming" };
         format!("{}.{kind}", self.digest)
     }
 
@@ -99,7 +95,7 @@ impl PartFile {
     pub(super) fn arrived(self, disk: &dyn Disk, key: &Key) -> io::Result<Arrived> {
         let name = self.coming_name();
         let stored = disk.len(&name)?.unwrap_or(0);
-        let arrived = if self.is_personal && stored > 0 {
+        let arrived = if self.is_sealed && stored > 0 {
             let mut content = Unsealing::new(self.digest, key, disk.reader(&name)?);
             while content.next_record()?.is_some() {}
             content.arrived
@@ -125,7 +121,7 @@ impl PartFile {
     ) -> io::Result<Arrived> {
         let len = arrived.len + bytes.len() as u64;
         let sealed;
-        let bytes = if self.is_personal {
+        let bytes = if self.is_sealed {
             sealed = self.seal(key, arrived.len, bytes)?;
             &sealed
         } else {
@@ -189,7 +185,7 @@ impl PartFile {
     }
 
     fn content<'f>(self, key: &Key, file: impl Read + 'f) -> Box<dyn Read + 'f> {
-        if self.is_personal {
+        if self.is_sealed {
             Box::new(Unsealing::new(self.digest, key, file))
         } else {
             Box::new(file)
@@ -303,11 +299,11 @@ fn read_whole(file: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
 mod tests {
     use super::{super::disk::Folder, *};
 
-    fn file(bytes: &[u8], is_personal: bool) -> PartFile {
+    fn file(bytes: &[u8], is_sealed: bool) -> PartFile {
         PartFile {
             digest: Digest(Sha256::digest(bytes).into()),
             len: bytes.len() as u64,
-            is_personal,
+            is_sealed,
         }
     }
 
@@ -325,8 +321,8 @@ mod tests {
         let mut disk = Folder::open(folder.path()).unwrap();
         let key = Key::new([7; 32]);
         let bytes: Vec<u8> = (0..200u8).collect();
-        for is_personal in [false, true] {
-            let part = file(&bytes, is_personal);
+        for is_sealed in [false, true] {
+            let part = file(&bytes, is_sealed);
             assert_eq!(part.find(&disk, &key).unwrap(), Found::Missing);
             let arrived = send(&mut disk, &key, part, &[&bytes[..90], &bytes[90..]]);
             assert_eq!(part.arrived(&disk, &key).unwrap(), arrived);
@@ -343,10 +339,10 @@ mod tests {
                 assert!(part.read(&key, file).unwrap().is_none(), "{what}");
             };
             for at in 0..whole.len() {
-                is_damage(&whole[..at], &format!("{is_personal}, cut at {at}"));
+                is_damage(&whole[..at], &format!("{is_sealed}, cut at {at}"));
                 let mut changed = whole.clone();
                 changed[at] ^= 4;
-                is_damage(&changed, &format!("{is_personal}, byte {at} changed"));
+                is_damage(&changed, &format!("{is_sealed}, byte {at} changed"));
             }
         }
     }
@@ -384,8 +380,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut disk = Folder::open(folder.path()).unwrap();
         let key = Key::new([7; 32]);
-        for is_personal in [false, true] {
-            let part = file(b"right", is_personal);
+        for is_sealed in [false, true] {
+            let part = file(b"right", is_sealed);
             let arrived = send(&mut disk, &key, part, &[b"wrong"]);
             assert!(!part.finish(&mut disk, &key, arrived).unwrap());
             assert_eq!(disk.len(&part.coming_name()).unwrap(), None);

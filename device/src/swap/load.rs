@@ -29,6 +29,7 @@ use zeroize::Zeroizing;
 use super::TrialRules;
 use crate::{
     error::Error,
+    policy::InForce,
     store::{self, Store},
 };
 
@@ -58,6 +59,8 @@ pub struct Prepared {
     pub classifier: Option<Zeroizing<Vec<u8>>>,
     /// The calibration part.
     pub calibration: Option<Calibration>,
+    /// The policy part.
+    pub policy: Option<InForce>,
     /// Whether the gallery replaces also the people enrolled at the door.
     pub replace: bool,
 }
@@ -148,6 +151,7 @@ impl Loader {
             gallery: None,
             classifier: None,
             calibration: None,
+            policy: None,
             replace: false,
         })
     }
@@ -166,11 +170,14 @@ impl Loader {
                 part: part(kind).unwrap_or(0) as u8,
             })
         };
-        if part(PartKind::Policy).is_some() {
-            // Rules that are not obeyed must not look as if they were.
-            log::warn!("the bundle holds a policy, which this version does not read");
-            return Err(unreadable(PartKind::Policy));
-        }
+        let policy = match bundle.read_kind(PartKind::Policy)? {
+            Some(bytes) => Some(InForce::read(&bytes).map_err(|why| {
+                // Rules that are not obeyed must not look as if they were.
+                log::warn!("the bundle's policy: {why}");
+                unreadable(PartKind::Policy)
+            })?),
+            None => None,
+        };
         // What was taken over before is not kept here any longer.
         let personal = |kind, bundle: &mut store::Bundle| match part(kind) {
             Some(index) if bundle.holds(index) => bundle.read(index).map(Some),
@@ -216,6 +223,7 @@ impl Loader {
             gallery,
             classifier,
             calibration,
+            policy,
             replace: manifest.replace,
         })
     }

@@ -1,7 +1,5 @@
 //! Denials in a row lock the door for faces: for how long, what ends it, and what does not. The audit record is the witness.
 
-use std::time::Duration;
-
 use facelatch_boards::{Pattern, sim::Visitor};
 use facelatch_device::{Device, audit::What};
 use facelatch_protocol::{

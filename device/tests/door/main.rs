@@ -9,6 +9,7 @@ mod host;
 mod latch;
 mod lockout;
 mod pairing;
+mod policy;
 mod process;
 mod requests;
 mod second;

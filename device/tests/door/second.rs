@@ -1,7 +1,5 @@
 //! Beside the face: PINs, duress codes, visits that are counted, and who is inside. The audit record is the witness.
 
-use std::time::Duration;
-
 use facelatch_boards::{Pattern, Sound, sim::Visitor};
 use facelatch_device::{Device, audit::What};
 use facelatch_policy::{Pin, PinHash};

@@ -167,7 +167,7 @@ fn a_bundle_is_on_trial_until_it_has_judged_enough_frames() {
 }
 
 /// A classifier that can be read and names the right space and people, but fails at the first face.
-fn failing_classifier(records: &[GalleryRecord]) -> PartFile {
+pub(crate) fn failing_classifier(records: &[GalleryRecord]) -> PartFile {
     let mut people: Vec<String> = records.iter().map(|r| r.key.person.to_string()).collect();
     people.sort();
     let classes = people.len() + 1;
@@ -395,7 +395,7 @@ fn a_bundle_that_does_not_fit_changes_nothing() {
             BundleFault::PartUnreadable { part: 0 },
         ),
         (
-            "a policy",
+            "a policy that is none",
             bundle(
                 1,
                 &space(),

@@ -73,7 +73,7 @@ impl File {
     /// The file a part is kept in.
     pub(crate) fn stored_name(&self, part: usize) -> String {
         let part = &self.manifest.parts[part];
-        let end = if part.kind.is_personal() {
+        let end = if part.kind.is_sealed() {
             "sealed"
         } else {
             "part"

@@ -3,6 +3,7 @@
 use std::{fmt, fs, path::PathBuf};
 
 use facelatch_models::{embedding::SpaceId, zoo::Zoo};
+use facelatch_policy::Policy;
 use serde::Serialize;
 
 use crate::{
@@ -18,7 +19,8 @@ use crate::{
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The bundle holds the calibration too, once `facelatch calibrate` has made one.
+The bundle holds the calibration too, once `facelatch calibrate` has made one, and the workspace's policy.toml, if there is
+one: it is checked first. A door obeys the policy of its bundle, and none if the bundle has none.
 
 The bundle is signed with one of the two keys of this workspace, see `facelatch keys --help`; a door takes it if it trusts
 that key. It holds crops with the embeddings the networks give for them here, which the door checks bit for bit.
@@ -45,9 +47,12 @@ pub struct What {
     /// Leave people and classifier out.
     #[arg(long)]
     pub without_people: bool,
-    /// Put this file into the bundle: who may pass when, as TOML.
+    /// Put this policy into the bundle, who may pass when [default: the workspace's policy.toml, if there is one].
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// Leave the policy out: whoever is enrolled passes at any time.
+    #[arg(long, conflicts_with = "policy")]
+    pub without_policy: bool,
     /// Leave the crops out by which the door tests the networks.
     #[arg(long)]
     pub without_self_test: bool,
@@ -128,6 +133,7 @@ pub struct Gathered {
     people: usize,
     templates: usize,
     calibration: bool,
+    policy: bool,
     what: What,
 }
 
@@ -148,13 +154,7 @@ pub fn gather(
         Some(people) => Some(home.current_classifier(people)?),
         None => None,
     };
-    let policy = match &what.policy {
-        Some(path) => Some(fs::read(path).map_err(|error| Error::Input {
-            path: path.clone(),
-            why: error.to_string(),
-        })?),
-        None => None,
-    };
+    let policy = policy(home, what)?;
     let needs_zoo = what.with_networks || !what.without_self_test || trained.is_none();
     let zoo = if needs_zoo { Some(zoo()?) } else { None };
     let space = match (&trained, &zoo) {
@@ -171,7 +171,7 @@ pub fn gather(
         classifier: trained.as_ref().map(|trained| &trained.classifier),
         calibration: calibration.as_ref(),
         people: people.as_deref(),
-        policy: policy.as_deref(),
+        policy: policy.as_deref().map(str::as_bytes),
         self_test: zoo.as_ref().filter(|_| !what.without_self_test),
         replace: what.replace,
     })?;
@@ -182,8 +182,29 @@ pub fn gather(
         people: people.len(),
         templates: people.iter().map(|p| p.templates.len()).sum(),
         calibration: calibration.is_some(),
+        policy: policy.is_some(),
         what: what.clone(),
     })
+}
+
+/// The policy that goes along: one that doors can read.
+fn policy(home: &Home, what: &What) -> Result<Option<String>, Error> {
+    let (path, text) = match &what.policy {
+        _ if what.without_policy => return Ok(None),
+        Some(path) => {
+            let read = fs::read_to_string(path).map_err(|error| error.to_string());
+            (path.clone(), read)
+        }
+        None => match home.policy()? {
+            Some(text) => (home.policy_path(), Ok(text)),
+            None => return Ok(None),
+        },
+    };
+    let checked = text.and_then(|text| match Policy::parse(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(error.to_string()),
+    });
+    checked.map(Some).map_err(|why| Error::Input { path, why })
 }
 
 impl Gathered {
@@ -206,7 +227,7 @@ impl Gathered {
             templates: self.templates,
             calibration: self.calibration,
             networks: self.what.with_networks,
-            policy: self.what.policy.is_some(),
+            policy: self.policy,
             replace: self.what.replace,
         };
         Ok((bytes, report))

@@ -3,6 +3,7 @@
 
 mod audit;
 mod fake_door;
+mod policy;
 mod pushes;
 mod sessions;
 mod verbs;

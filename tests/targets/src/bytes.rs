@@ -8,7 +8,7 @@ use facelatch_protocol::{
     },
 };
 
-use crate::wire::stays;
+use crate::{rules::policy, wire::stays};
 
 /// A bundle file: its head, then its parts.
 pub fn bundle(data: &[u8]) {
@@ -41,10 +41,8 @@ pub fn bundle(data: &[u8]) {
         match part.kind {
             PartKind::Gallery => gallery(bytes),
             PartKind::SelfTest => vectors(bytes),
-            PartKind::Networks
-            | PartKind::Classifier
-            | PartKind::Policy
-            | PartKind::Calibration => {}
+            PartKind::Policy => policy(bytes),
+            PartKind::Networks | PartKind::Classifier | PartKind::Calibration => {}
         }
         parts = after;
     }

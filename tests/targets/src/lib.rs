@@ -9,12 +9,14 @@ mod bytes;
 #[cfg(feature = "device")]
 mod device;
 mod handshake;
+mod rules;
 mod seeds;
 mod wire;
 
 pub use self::{
     bytes::{audit, bundle, gallery, manifest},
     handshake::handshake,
+    rules::policy,
     wire::{frame, message, names},
 };
 #[cfg(feature = "device")]
@@ -65,6 +67,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("manifest", manifest, seeds::manifest, 2048),
     Target::new("gallery", gallery, seeds::gallery, 8192),
     Target::new("audit", audit, seeds::audit, 4096),
+    Target::new("policy", policy, seeds::policy, 8192),
     #[cfg(feature = "device")]
     Target::new("config", config, seeds::config, 16384),
     #[cfg(feature = "device")]

@@ -464,6 +464,54 @@ fn audit_page() -> AuditPage {
     }
 }
 
+/// The template, and one with something of everything.
+pub(crate) fn policy() -> Vec<Seed> {
+    vec![
+        (
+            "template.toml",
+            facelatch_policy::TEMPLATE.as_bytes().to_vec(),
+        ),
+        ("house.toml", HOUSE.as_bytes().to_vec()),
+    ]
+}
+
+const HOUSE: &str = "\
+zone = \"Europe/Berlin\"
+without_clock = \"allow\"
+unlisted = \"never\"
+[holidays]
+dates = [\"2026-12-25\", \"01-01\", 2028-02-29]
+[schedules.office]
+windows = [\"mon-fri 07:30-19:00\", \"sat,sun 22:00-02:30\"]
+on_holidays = [\"10:00-14:00\"]
+[schedules.night]
+windows = [\"daily 02:15-02:45\", \"fri-mon 23:00-24:00\"]
+on_holidays = \"as-usual\"
+pin = true
+[groups.staff]
+schedules = [\"office\", \"night\"]
+doors = [\"front\"]
+[people.ada]
+groups = [\"staff\"]
+admin = true
+pin = \"$argon2id$v=19$m=64,t=1,p=1$BwcHBwcHBwcHBwcHBwcHBw$BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc\"
+[people.guest]
+doors = [\"front\", \"lab\"]
+from = \"2026-11-30T08:00\"
+until = 2026-12-04
+visits = 2
+[people.gone]
+disabled = true
+[people.twin]
+deny = true
+[open]
+schedule = \"office\"
+after_first_entry = true
+[passback]
+mode = \"soft\"
+forget_after_minutes = 90
+";
+
 pub(crate) fn audit() -> Vec<Seed> {
     vec![("page", postcard(&audit_page())), ("records", records().0)]
 }

@@ -2,8 +2,9 @@
 
 use facelatch_protocol::{
     BundleFault, BundleProgress, Chunk, Digest, DoorState, GalleryRecord, HOSTS_PER_PAGE,
-    HostsPage, PEOPLE_PER_PAGE, PeoplePage, Person, PublicKey, Refusal, Request, Response, Role,
-    RollbackReason, RolledBack, Staging, Status, TemplateKey, Text, Trial, UpdateStatus,
+    HostsPage, PEOPLE_PER_PAGE, PeoplePage, Person, PolicyStatus, PublicKey, Refusal, Request,
+    Response, Role, RollbackReason, RolledBack, Staging, Status, TemplateKey, Text, Trial,
+    UpdateStatus,
     audit::{AuditHead, AuditPage, Chain, What},
     bundle::Head,
 };
@@ -153,10 +154,20 @@ fn other(state: &mut State, asker: PublicKey, request: &Request) -> Result<Respo
         Request::PassedOut { person } => {
             state.people.get(person).ok_or(Refusal::UnknownPerson)?;
         }
+        Request::PolicyStatus => {
+            return Ok(Response::Policy(PolicyStatus {
+                policy: Some(Digest([5; 32])),
+                people: 2,
+                clock: true,
+                open: false,
+                denials: 0,
+                locked_until_unix_ms: None,
+                inside: 0,
+            }));
+        }
         Request::PersonRename { .. }
         | Request::EnrollmentOpen { .. }
-        | Request::EnrollmentClose
-        | Request::PolicyStatus => return Err(Refusal::NotAllowed),
+        | Request::EnrollmentClose => return Err(Refusal::NotAllowed),
         Request::Hello { .. }
         | Request::BundleBegin { .. }
         | Request::BundleChunk(_)
