@@ -98,6 +98,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A keypad could not be opened or read.
+    #[error("keypad at {at}: {problem}")]
+    KeypadFailed {
+        /// Device node or lines.
+        at: String,
+        /// What is wrong with it.
+        problem: String,
+    },
 
     // Storage.
     /// A record of the simulated board could not be written.
@@ -124,6 +132,7 @@ impl Error {
             | Error::RelayUnusable { .. }
             | Error::RelayFailed { .. }
             | Error::PanelFailed { .. }
+            | Error::KeypadFailed { .. }
             | Error::Record { .. } => false,
         }
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::keypad::KeypadFacts;
 use crate::nearest::{nearest, with_hint};
 use crate::replay::ReplayFacts;
 use crate::sim::SimFacts;
@@ -52,6 +53,8 @@ pub struct BoardFile {
     pub fire: Option<InputFacts>,
     /// Buzzer at the door, if there is one.
     pub buzzer: Option<BuzzerFacts>,
+    /// Keypad at the door, if there is one.
+    pub keypad: Option<KeypadFacts>,
     /// How long this door takes; what is left out is the daemon's default.
     #[serde(default)]
     pub door: DoorFacts,
@@ -332,6 +335,9 @@ impl BoardFile {
         if let CameraFacts::Replay(replay) = &board.camera {
             replay.check().map_err(problem)?;
         }
+        if let Some(keypad) = &board.keypad {
+            keypad.check().map_err(problem)?;
+        }
         board.check_lines().map_err(problem)?;
         Ok(board)
     }
@@ -355,6 +361,7 @@ impl BoardFile {
             used.extend(input.map(|facts| (what, facts.line)));
         }
         used.extend(self.buzzer.map(|facts| ("buzzer", facts.line)));
+        used.extend(self.keypad.iter().flat_map(KeypadFacts::lines));
         for (i, (what, line)) in used.iter().enumerate() {
             if let Some((other, _)) = used[..i].iter().find(|(_, l)| l == line) {
                 return Err(format!("{other} and {what} are both on line {line}"));
@@ -399,6 +406,7 @@ mod tests {
             let board = BoardFile::parse(&whole, name).unwrap_or_else(|e| panic!("{e}"));
             assert!(board.fire.is_some() && board.tamper.is_some() && board.buzzer.is_some());
             assert!(board.door_sensor.is_some());
+            assert_eq!(board.keypad.is_some(), name != "linux");
             assert_eq!(board.door.unlock_ms, Some(5_000));
             assert!(
                 board
@@ -456,6 +464,16 @@ mod tests {
                 name: "an input on another's line",
                 text: sim.replace("line = 6", "line = 25"),
                 says: &["request to exit", "fire input", "25"],
+            },
+            Case {
+                name: "a keypad on another's line",
+                text: sim.replace("columns = [13, 19, 18]", "columns = [13, 19, 12]"),
+                says: &["buzzer", "column of the keypad", "12"],
+            },
+            Case {
+                name: "a keypad without a key",
+                text: sim.replace("\"456\"", "\"45-\""),
+                says: &["keypad.keys", "Digit(6)"],
             },
             Case {
                 name: "a contact without its polarity",

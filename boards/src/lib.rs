@@ -1,7 +1,7 @@
 //! Boards a Facelatch door runs on: facts in TOML, code behind small traits.
 //!
 //! The daemon sees only the traits ([`Camera`], [`Relay`], [`Indicator`], [`Buzzer`], [`Button`], [`DoorSensor`],
-//! [`Contact`], [`Clock`]) and [`open`]. This crate imports nothing of ours, knows no face and takes no decision: it says what the hardware is and
+//! [`Contact`], [`Keypad`], [`Clock`]) and [`open`]. This crate imports nothing of ours, knows no face and takes no decision: it says what the hardware is and
 //! moves it. The simulated board in [`sim`] is product code: the demo and every test run on it.
 #![forbid(unsafe_code)]
 
@@ -9,6 +9,7 @@ mod camera;
 mod clock;
 mod error;
 mod file;
+mod keypad;
 mod nearest;
 mod open;
 mod panel;
@@ -39,6 +40,7 @@ pub use file::{
     BUILT_IN, BoardFile, ButtonFacts, BuzzerFacts, CameraFacts, ContactFacts, DoorFacts, ExitFacts,
     GpioFacts, IndicatorFacts, InputFacts, Level, Pull, RelayDriver, RelayFacts, V4lFacts,
 };
+pub use keypad::{Key, Keypad, KeypadFacts, MatrixFacts, SerialFacts};
 pub use nearest::nearest;
 pub use open::{Board, Panel, open};
 pub use panel::{Button, Buzzer, Contact, DoorSensor, Indicator, Pattern, Press, Sound};

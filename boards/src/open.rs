@@ -6,7 +6,7 @@ use crate::replay::ReplayFacts;
 use crate::sim::{self, Handle, RecordedRelay, ReplayCamera, TrustedClock, Visitors};
 use crate::{
     BoardFile, Button, Buzzer, Camera, CameraFacts, Clock, Contact, DoorSensor, Error, Indicator,
-    Relay, RelayDriver, SystemClock, V4lFacts,
+    Keypad, Relay, RelayDriver, SystemClock, V4lFacts,
 };
 
 /// An opened board. The relay is in its safe state; dropping it puts it back there.
@@ -42,6 +42,8 @@ pub struct Panel {
     pub tamper: Option<Box<dyn Contact>>,
     /// On while there is a fire.
     pub fire: Option<Box<dyn Contact>>,
+    /// Keys to type a PIN with.
+    pub keypad: Option<Box<dyn Keypad>>,
 }
 
 /// Opens every part the board file names, relay first: whatever fails later, the latch is already safe.
@@ -140,6 +142,7 @@ fn pi_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
             facts
         )),
         fire: part!(file.fire, |facts| PiContact::open("fire input", facts)),
+        keypad: file.keypad.as_ref().map(crate::pi::keypad).transpose()?,
     };
     Ok((relay, panel))
 }
@@ -159,6 +162,12 @@ fn chip_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
         LineButton, LineBuzzer, LineContact, LineDoorSensor, LineIndicator, LineRelay,
     };
 
+    if file.keypad.is_some() {
+        return Err(Error::BoardFile {
+            file: file.name.clone(),
+            problem: "keypads are driven on Raspberry Pi boards only".to_string(),
+        });
+    }
     let chip = &file.gpio.chip;
     let relay = Box::new(LineRelay::open(chip, file.relay)?);
     let contact = |what| move |facts| LineContact::open(chip, what, facts);
@@ -171,6 +180,7 @@ fn chip_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
         request_to_exit: part!(exit, contact("request to exit")),
         tamper: part!(file.tamper, contact("tamper contact")),
         fire: part!(file.fire, contact("fire input")),
+        keypad: None,
     };
     Ok((relay, panel))
 }

@@ -1,8 +1,10 @@
-//! Raspberry Pi GPIO through rppal: relay, lights, buzzer, button, contacts. The only room that names rppal.
+//! Raspberry Pi GPIO through rppal: relay, lights, buzzer, button, contacts, keypad. The only room that names rppal.
 
+mod keypad;
 mod panel;
 mod relay;
 
+pub(crate) use keypad::open as keypad;
 pub(crate) use panel::{PiButton, PiBuzzer, PiContact, PiDoorSensor, PiIndicator};
 pub(crate) use relay::PiRelay;
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::{
-    door, enroll,
+    attempts, door, enroll,
     error::Error,
     link, live,
     quality::{self, Several},
@@ -183,6 +183,24 @@ settings! {
         frames: usize = 5, in 1..=20;
         /// Least milliseconds between two of them, so that they differ.
         spacing_ms: u64 = 400, in 0..=10_000;
+    }
+
+    /// Lockout after denials in a row: for faces at this door, and for each person's PIN. A host can end it.
+    lockout: LockoutSettings {
+        /// So many denials in a row lock for a while; 0 for never.
+        denials: u32 = 5, in 0..=1_000;
+        /// For how many milliseconds the first time; it doubles each further time.
+        first_ms: u64 = 30_000, in 1_000..=3_600_000;
+        /// For how many milliseconds at most.
+        longest_ms: u64 = 900_000, in 1_000..=86_400_000;
+        /// So many denials in a row lock until a host ends it; 0 for never.
+        disable_after: u32 = 50, in 0..=100_000;
+    }
+
+    /// The PIN beside the face, for people whose policy asks for one.
+    pin: PinSettings {
+        /// How many milliseconds there are to type it.
+        timeout_ms: u64 = 15_000, in 3_000..=120_000;
     }
 
     /// Who may pass when: the policy comes with a bundle, and these settings say how this door reads it.
@@ -449,6 +467,18 @@ impl Config {
             spacing: Duration::from_millis(e.spacing_ms),
             max_gap: Duration::from_millis(self.vote.max_gap_ms),
             min_overlap: self.vote.min_overlap as f32,
+        }
+    }
+
+    /// When denials lock.
+    #[must_use]
+    pub fn lockout(&self) -> attempts::Rules {
+        let l = &self.lockout;
+        attempts::Rules {
+            denials: l.denials,
+            first: Duration::from_millis(l.first_ms),
+            longest: Duration::from_millis(l.longest_ms),
+            disable_after: l.disable_after,
         }
     }
 

@@ -111,6 +111,9 @@ pub enum Error {
         /// What is wrong.
         why: &'static str,
     },
+    /// Storage: the ledger of denials, visits and who is inside cannot be read or written. The door stays shut meanwhile.
+    #[error("ledger: {0}")]
+    Ledger(String),
     /// Storage: the audit record was changed from outside.
     #[error(
         "the audit record {path} is damaged at record {at}: {why}; move the folder away to begin a new one"
@@ -162,6 +165,7 @@ impl Error {
             | Error::GalleryDamaged { .. }
             | Error::KeysDamaged { .. }
             | Error::AuditDamaged { .. }
+            | Error::Ledger(_)
             | Error::Bug(_) => 4,
         }
     }

@@ -5,6 +5,7 @@
 //! `models`, hardware in `boards`; here is policy.
 #![forbid(unsafe_code)]
 
+pub mod attempts;
 pub mod audit;
 pub mod config;
 pub mod door;
@@ -14,8 +15,10 @@ pub mod events;
 pub mod gallery;
 pub mod hosts;
 pub mod identify;
+pub mod ledger;
 pub mod link;
 pub mod live;
+pub mod pin;
 pub mod policy;
 pub mod quality;
 pub mod run;
@@ -50,8 +53,9 @@ use crate::{
     events::Events,
     gallery::Gallery,
     hosts::Hosts,
+    ledger::Ledger,
     link::{Call, Link, Routes},
-    run::{Ends, Running, Updates},
+    run::{Ends, Running, Second, Updates, Visits},
     seal::DeviceKeys,
     store::Store,
     swap::{Around, Loader, Order, Swap, TrialRules},
@@ -127,6 +131,8 @@ impl Device {
         let hosts = Arc::new(Hosts::open(&data.join(KEYS), &keys)?);
         let limits = Running::gallery_limits(&config);
         let gallery = Gallery::open(&data.join(GALLERY), &keys.sealing, limits)?;
+        let now = board.clock.now();
+        let ledger = Ledger::open(&data, &keys.sealing, !set_up.exists(), now)?;
         let events = open_events(&data, &config, board.clock.unix_ms())?;
         let slots = store::Limits {
             max_bundle_bytes: config.link.max_bundle_bytes,
@@ -169,6 +175,8 @@ impl Device {
             data: data.clone(),
             exit_in_lockdown,
             gallery,
+            ledger,
+            inbox: inbox_sender.clone(),
             hosts: Arc::clone(&hosts),
             show_codes,
             events,
@@ -384,6 +392,8 @@ struct Parts {
     data: PathBuf,
     exit_in_lockdown: bool,
     gallery: Gallery,
+    ledger: Ledger,
+    inbox: Sender<Input>,
     hosts: Arc<Hosts>,
     show_codes: bool,
     events: Events,
@@ -402,6 +412,8 @@ impl Running {
             data,
             exit_in_lockdown,
             gallery,
+            ledger,
+            inbox,
             hosts,
             show_codes,
             events,
@@ -428,6 +440,8 @@ impl Running {
             policy: None,
             hours: run::Hours::default(),
             gallery,
+            visits: Visits::new(ledger),
+            second: Second::new(inbox),
             hosts,
             show_codes,
             matcher: None,

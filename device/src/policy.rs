@@ -3,6 +3,8 @@
 //! The rules themselves are `facelatch_policy`'s, which the host reads with the same code; here they meet what the door
 //! knows. Without a policy, whoever is enrolled may pass at any time.
 
+use std::sync::Arc;
+
 use facelatch_policy::{Pass, Passback, Policy, Refuse};
 use facelatch_protocol::Digest;
 use sha2::{Digest as _, Sha256};
@@ -22,7 +24,7 @@ pub struct InForce {
     /// SHA-256 of the part.
     pub digest: Digest,
     /// The rules in it.
-    pub rules: Policy,
+    pub rules: Arc<Policy>,
 }
 
 impl InForce {
@@ -34,7 +36,7 @@ impl InForce {
         let text = std::str::from_utf8(part).map_err(|e| e.to_string())?;
         Ok(InForce {
             digest: Digest(Sha256::digest(part).into()),
-            rules: Policy::parse(text).map_err(|e| e.to_string())?,
+            rules: Arc::new(Policy::parse(text).map_err(|e| e.to_string())?),
         })
     }
 }
@@ -79,6 +81,18 @@ pub enum Reason {
     Enrolling,
     /// There is a lockdown.
     LockedDown,
+    /// Too many faces were denied: all wait.
+    LockedOut,
+    /// Far too many were: until an operator says otherwise.
+    FaceDisabled,
+    /// Their PIN was wrong, or did not come.
+    WrongPin,
+    /// They were here as often as they may.
+    UsedUp,
+    /// They are inside already.
+    AlreadyInside,
+    /// What they would use up could not be written down.
+    Fault,
     /// The policy does not let them.
     Policy(Refuse),
     /// Nobody knows what the policy says.

@@ -19,6 +19,8 @@ mod pairing;
 mod people;
 mod schedule;
 mod see;
+mod second;
+mod visit;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -33,14 +35,14 @@ use std::{
 
 use facelatch_boards::{Capture, Clock, Frame, Panel, Relay};
 use facelatch_models::{calibrate::Calibration, classifier::Classifier};
+use facelatch_policy::PinAnswer;
 use facelatch_protocol::{BundleProgress, Digest, PersonId, Refusal};
 
 use crate::{
-    audit::What,
     config::Config,
     door::{self, Cause, Mode, State},
     enroll::Enrollment,
-    events::{self, Events},
+    events::Events,
     gallery::Gallery,
     hosts::Hosts,
     identify::Matcher,
@@ -52,7 +54,10 @@ use crate::{
     vote::{Decision, Outcome, Vote},
 };
 
-pub(crate) use self::{lockdown::is_on as lockdown_was_on, schedule::Hours};
+use self::visit::Visit;
+pub(crate) use self::{
+    lockdown::is_on as lockdown_was_on, schedule::Hours, second::Second, visit::Visits,
+};
 
 /// The longest the loop sleeps: how late it notices a stop signal.
 const NAP: Duration = Duration::from_millis(100);
@@ -72,6 +77,13 @@ pub enum Input {
     Capture(Result<Capture, Option<facelatch_boards::Error>>),
     /// A step of a bundle's commit.
     Swap(Box<Step>, SyncSender<Result<(), Refusal>>),
+    /// What a typed PIN is.
+    Pin {
+        /// Number of the question.
+        number: u64,
+        /// The answer.
+        answer: PinAnswer,
+    },
     /// Stop now.
     Stop,
 }
@@ -104,6 +116,8 @@ pub(crate) struct Running {
     pub(crate) policy: Option<InForce>,
     pub(crate) hours: Hours,
     pub(crate) gallery: Gallery,
+    pub(crate) visits: Visits,
+    pub(crate) second: Second,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) show_codes: bool,
     pub(crate) matcher: Option<Matcher>,
@@ -178,6 +192,7 @@ impl Running {
                 Ok(Input::Swap(step, reply)) => {
                     let _ = reply.send(self.swap(*step));
                 }
+                Ok(Input::Pin { number, answer }) => self.pin_checked(number, answer),
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => self.stopping = true,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -247,6 +262,7 @@ impl Running {
         if !self.started {
             self.started = true;
             self.step(door::Event::Start);
+            self.ledger_is_whole();
         }
         self.step(door::Event::Recovered(Cause::Camera));
     }
@@ -295,6 +311,11 @@ impl Running {
 
     /// From decision to door.
     fn decided(&mut self, decision: &Decision, latency: Duration) {
+        self.visited(decision, latency);
+    }
+
+    /// What holds now of somebody who was recognised, or was not.
+    fn ruled(&self, decision: &Decision, visit: &Visit) -> Ruling {
         let id = match &decision.outcome {
             Outcome::Granted { person } => PersonId::parse(person).ok(),
             Outcome::Denied(_) => None,
@@ -307,25 +328,7 @@ impl Running {
             policy_lost: self.hours.policy_lost,
             deny_listed: self.sees_deny_listed(),
         };
-        let ruling = policy::rule(decision, facts);
-        if self.enrollment.is_open() && !self.tells_of_admin(decision) {
-            return;
-        }
-        let latency_ms = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
-        let event = events::decision(&ruling, &decision.evidence, latency_ms);
-        if !self.record(What::Event(event)) {
-            return;
-        }
-        match ruling {
-            Ruling::Pass { person } => self.step(door::Event::Grant { person }),
-            Ruling::Refuse(reason) if self.enrollment.is_open() => {
-                self.admin_decided(decision, reason);
-            }
-            Ruling::Refuse(_) => {
-                self.ready_at = Some(self.clock.now() + DENIED_SHOWN);
-                self.step(door::Event::Denied);
-            }
-        }
+        self.held_back(policy::rule(decision, facts), visit)
     }
 
     /// Time passed.
@@ -347,6 +350,8 @@ impl Running {
             self.quiet_at = None;
             self.sound(self.door.sound());
         }
+        self.visits_tick(now);
+        self.keys(now);
         self.button();
         self.enrollment_tick();
         if now >= self.retry_at {

@@ -339,6 +339,24 @@ impl Client {
         self.ask_door(&Request::Lockdown { on })
     }
 
+    /// Ends every lockout.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn clear_lockout(&mut self) -> Result<(), Error> {
+        self.ask_done(&Request::LockoutClear)
+    }
+
+    /// Tells the door that somebody left.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn passed_out(&mut self, person: &PersonId) -> Result<(), Error> {
+        self.ask_done(&Request::PassedOut {
+            person: person.clone(),
+        })
+    }
+
     /// The policy in force, and where things stand under it.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Indicator, buzzer, button and contacts without wires: what is shown and heard is remembered, what is pressed and opened
+//! Indicator, buzzer, button, contacts and keypad without wires: what is shown and heard is remembered, what is pressed and opened
 //! comes from [`Panel`].
 
 use std::collections::VecDeque;
@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::{
-    BoardFile, Button, Buzzer, Clock, Contact, DoorSensor, Error, Indicator, Pattern, Press, Sound,
-    open,
+    BoardFile, Button, Buzzer, Clock, Contact, DoorSensor, Error, Indicator, Key, Keypad, Pattern,
+    Press, Sound, open,
 };
 
 /// A pattern and when it was first shown.
@@ -40,6 +40,7 @@ struct State {
     exit: VecDeque<bool>,
     tamper: VecDeque<bool>,
     fire: VecDeque<bool>,
+    keys: VecDeque<Key>,
 }
 
 impl State {
@@ -95,6 +96,18 @@ impl Panel {
         self.lock().changes(input).push_back(on);
     }
 
+    /// Presses keys, as a serial keypad would send them: `"1234#"`.
+    pub fn type_keys(&self, keys: &str) {
+        self.lock()
+            .keys
+            .extend(keys.bytes().filter_map(Key::of_ascii));
+    }
+
+    /// Keys that the daemon has not taken yet.
+    pub fn keys_left(&self) -> usize {
+        self.lock().keys.len()
+    }
+
     /// The daemon's ends, for the parts the board file names.
     pub(crate) fn ends(&self, file: &BoardFile, clock: &Arc<dyn Clock>) -> open::Panel {
         let indicator = SimIndicator {
@@ -115,6 +128,10 @@ impl Panel {
             request_to_exit: file.request_to_exit.map(|_| contact(Input::Exit)),
             tamper: file.tamper.map(|_| contact(Input::Tamper)),
             fire: file.fire.map(|_| contact(Input::Fire)),
+            keypad: file
+                .keypad
+                .as_ref()
+                .map(|_| Box::new(SimKeypad(self.clone())) as _),
         }
     }
 
@@ -164,6 +181,14 @@ struct SimContact {
 impl Contact for SimContact {
     fn change(&mut self) -> Result<Option<bool>, Error> {
         Ok(self.panel.lock().changes(self.input).pop_front())
+    }
+}
+
+struct SimKeypad(Panel);
+
+impl Keypad for SimKeypad {
+    fn key(&mut self) -> Result<Option<Key>, Error> {
+        Ok(self.0.lock().keys.pop_front())
     }
 }
 
@@ -248,6 +273,12 @@ mod tests {
         panel.turn(Input::Fire, true);
         let changes: Vec<Option<bool>> = (0..3).map(|_| exit.change().expect("no wires")).collect();
         assert_eq!(changes, [Some(true), Some(false), None]);
+
+        let mut keypad = SimKeypad(panel.clone());
+        panel.type_keys("1#");
+        assert_eq!(panel.keys_left(), 2);
+        let keys: Vec<Option<Key>> = (0..3).map(|_| keypad.key().expect("no wires")).collect();
+        assert_eq!(keys, [Some(Key::Digit(1)), Some(Key::Enter), None]);
 
         let mut buzzer = SimBuzzer(panel.clone());
         for sound in [Sound::Silent, Sound::Alarm, Sound::Alarm, Sound::Silent] {

@@ -20,17 +20,20 @@ pub enum Cause {
     Relay,
     /// An input that the board file names cannot be read.
     Inputs,
+    /// The ledger of denials, visits and who is inside is damaged or cannot be written.
+    Ledger,
 }
 
 impl Cause {
     /// Every cause, in the order of [`Causes`]' bits.
-    pub const ALL: [Cause; 6] = [
+    pub const ALL: [Cause; 7] = [
         Cause::Camera,
         Cause::Networks,
         Cause::Gallery,
         Cause::Audit,
         Cause::Relay,
         Cause::Inputs,
+        Cause::Ledger,
     ];
 
     fn bit(self) -> u8 {
@@ -41,6 +44,7 @@ impl Cause {
             Cause::Audit => 8,
             Cause::Relay => 16,
             Cause::Inputs => 32,
+            Cause::Ledger => 64,
         }
     }
 }
@@ -54,6 +58,7 @@ impl fmt::Display for Cause {
             Cause::Audit => "audit record",
             Cause::Relay => "relay",
             Cause::Inputs => "inputs",
+            Cause::Ledger => "ledger",
         })
     }
 }

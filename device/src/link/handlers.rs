@@ -160,7 +160,8 @@ fn request_of(
         Request::PersonRemove { person } => running
             .gallery
             .remove_person(&person)
-            .and_then(|()| running.people_changed(What::PersonRemoved { person })),
+            .and_then(|()| running.people_changed(What::PersonRemoved { person }))
+            .and_then(|()| running.forget_visits()),
         Request::TemplateAdd { person, template } => template_add(running, person, &template),
         Request::Hosts { after } => {
             return Ok(Response::Hosts(running.hosts.page(after.as_ref())));
@@ -192,11 +193,12 @@ fn request_of(
             running.end_enrollment(NotEnrolled::GivenUp);
             Ok(())
         }
-        Request::PolicyStatus => return Ok(Response::Policy(running.policy_status())),
-        // Not yet.
-        Request::LockoutClear | Request::PassedOut { .. } => {
-            return Ok(Response::Refused(Refusal::NotAllowed));
+        Request::LockoutClear => {
+            let by = asker(running, host)?;
+            running.clear_lockout(by)
         }
+        Request::PassedOut { person } => running.passed_out(person),
+        Request::PolicyStatus => return Ok(Response::Policy(running.policy_status())),
         Request::Hello { .. }
         | Request::Goodbye
         | Request::BundleBegin { .. }
@@ -421,7 +423,8 @@ pub(crate) fn refusal(running: &Running, error: &Error) -> Refusal {
         | Error::Gallery(_)
         | Error::GalleryDamaged { .. }
         | Error::KeysDamaged { .. }
-        | Error::AuditDamaged { .. } => Refusal::Storage,
+        | Error::AuditDamaged { .. }
+        | Error::Ledger(_) => Refusal::Storage,
         Error::Call(_)
         | Error::Config { .. }
         | Error::Link(_)

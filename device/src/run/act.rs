@@ -138,6 +138,9 @@ impl Running {
         if causes.contains(Cause::Relay) && self.relay.set(self.relay.safe()).is_ok() {
             self.step(door::Event::Recovered(Cause::Relay));
         }
+        if causes.contains(Cause::Ledger) && self.visits.ledger.save(self.clock.now()).is_ok() {
+            self.step(door::Event::Recovered(Cause::Ledger));
+        }
         if causes.contains(Cause::Gallery) {
             match self.gallery.reopen() {
                 Ok(()) => {
@@ -155,6 +158,7 @@ impl Running {
             Error::Gallery(_) | Error::GalleryDamaged { .. } => {
                 self.fault(Cause::Gallery, &error.to_string());
             }
+            Error::Ledger(_) => self.fault(Cause::Ledger, &error.to_string()),
             Error::AuditDamaged { .. } | Error::Storage { .. } => {
                 self.fault(Cause::Audit, &error.to_string());
             }
@@ -178,6 +182,7 @@ impl Running {
 
     /// The door works without its light.
     pub(super) fn show(&mut self, pattern: Pattern) {
+        let pattern = self.pattern(pattern);
         if let Some(indicator) = &mut self.panel.indicator
             && let Err(error) = indicator.show(pattern)
         {

@@ -177,6 +177,7 @@ impl Running {
     /// The bundle on trial has proved itself.
     fn confirm(&mut self) -> Result<(), Error> {
         self.gallery.confirm()?;
+        self.forget_visits()?;
         match self.progress.active {
             Some(bundle) => self.update(bundle.digest, UpdateStep::Confirmed),
             None => Ok(()),

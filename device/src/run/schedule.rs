@@ -191,6 +191,7 @@ impl Running {
 
     /// The policy in force, and where things stand under it.
     pub(crate) fn policy_status(&self) -> PolicyStatus {
+        let (denials, locked_until_unix_ms) = self.lockout();
         let people = self.policy.as_ref().map_or(0, |p| p.rules.people_count());
         PolicyStatus {
             policy: self.policy.as_ref().map(|policy| policy.digest),
@@ -198,9 +199,9 @@ impl Running {
             people: people as u32,
             clock: self.time() != Clock::Unknown,
             open: self.hours.open,
-            denials: 0,
-            locked_until_unix_ms: None,
-            inside: 0,
+            denials,
+            locked_until_unix_ms,
+            inside: self.inside(),
         }
     }
 }

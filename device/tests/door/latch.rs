@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Waits in real time until the door has seen it.
-fn until(what: &str, mut seen: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut seen: impl FnMut() -> bool) {
     let began = Instant::now();
     while !seen() {
         assert!(began.elapsed() < DEADLINE, "never: {what}");
@@ -20,7 +20,7 @@ fn until(what: &str, mut seen: impl FnMut() -> bool) {
     }
 }
 
-fn pass(device: &Device, seconds: u64) {
+pub(crate) fn pass(device: &Device, seconds: u64) {
     let clock = sim(device).clock.unwrap();
     clock.advance(Duration::from_secs(seconds));
 }
@@ -36,12 +36,12 @@ fn state(host: &mut Host) -> DoorState {
     }
 }
 
-fn becomes(host: &mut Host, wanted: DoorState) {
+pub(crate) fn becomes(host: &mut Host, wanted: DoorState) {
     until(wanted.as_str(), || state(host) == wanted);
 }
 
 /// Starts a door, waits until it is locked, and hands back a host.
-fn serving(stage: &Stage) -> (Device, Host) {
+pub(crate) fn serving(stage: &Stage) -> (Device, Host) {
     let device = stage.start();
     let mut host = Host::connect(&device);
     becomes(&mut host, DoorState::Locked);

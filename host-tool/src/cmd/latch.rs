@@ -1,14 +1,14 @@
-//! `facelatch door`: lets somebody in from afar, and begins and ends a lockdown.
+//! `facelatch door`: lets somebody in from afar, begins and ends a lockdown, ends lockouts, and says that somebody left.
 
 use std::fmt;
 
-use facelatch_protocol::DoorState;
+use facelatch_protocol::{DoorState, PersonId};
 use serde::Serialize;
 
 use crate::{
     Error, Exit,
     cli::Global,
-    cmd::{door::connect, events::clock},
+    cmd::{door::connect, events::clock, people::parse_id},
 };
 
 /// Arguments.
@@ -17,13 +17,18 @@ use crate::{
 `unlock` lets somebody in, for as long as the door lets anybody in (door.unlock_ms), and takes the role operator.
 `lockdown` keeps everybody out until `release`, through restarts of the door too; both take the role admin. Whoever is
 inside gets out by request to exit, and everybody by the fire input. The door puts this host's name on record.
+`clear-lockout` ends what too many denials in a row have locked, faces and PINs, and begins a new ledger where the door says
+that its own is damaged; visits used and who is inside are forgotten then. `passed-out` says that somebody left, for doors
+whose policy has a passback rule. Both take the role operator.
 
 Exit code 1: the door does not do it, because something is broken (see `facelatch status`); a lockdown is on record all the
 same. Exit code 3: the door refused.
 
 Example: facelatch door unlock --to 192.0.2.7:7117
 Example: facelatch door lockdown --to reception --json
-Example: facelatch door release --to reception")]
+Example: facelatch door release --to reception
+Example: facelatch door clear-lockout --to reception
+Example: facelatch door passed-out ada --to reception")]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -42,6 +47,14 @@ enum Verb {
     Lockdown,
     /// End the lockdown.
     Release,
+    /// End every lockout: faces and PINs count from zero again.
+    ClearLockout,
+    /// Say that somebody left.
+    PassedOut {
+        /// The person's id.
+        #[arg(value_parser = parse_id)]
+        id: PersonId,
+    },
 }
 
 #[derive(Serialize)]
@@ -71,10 +84,18 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Error::Usage("name the door: --to HOST:PORT, a serial device or a door's name".into())
     })?;
     let mut client = connect(&global.home(), to)?;
-    let (done, state) = match args.verb {
+    let (done, state) = match &args.verb {
         Verb::Unlock => ("unlocked", client.unlock()),
         Verb::Lockdown => ("locked down", client.lockdown(true)),
         Verb::Release => ("released", client.lockdown(false)),
+        Verb::ClearLockout => {
+            let done = client.clear_lockout();
+            ("lockouts ended", done.and_then(|()| client.door_state()))
+        }
+        Verb::PassedOut { id } => {
+            let done = client.passed_out(id);
+            ("noted", done.and_then(|()| client.door_state()))
+        }
     };
     let state = state.map_err(Error::from)?;
     global.format().print(&Report {

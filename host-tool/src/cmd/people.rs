@@ -275,7 +275,7 @@ fn unknown(global: &Global, id: &PersonId) -> Result<Exit, Error> {
     Ok(Exit::No)
 }
 
-fn parse_id(text: &str) -> Result<PersonId, Error> {
+pub(crate) fn parse_id(text: &str) -> Result<PersonId, Error> {
     PersonId::parse(text).map_err(|why| Error::Usage(format!("the id {text:?} {why}")))
 }
 

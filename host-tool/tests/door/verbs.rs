@@ -151,6 +151,20 @@ fn a_door_is_paired_used_and_forgotten() {
         0,
         "released, door locked",
     );
+    let cleared = ["door", "clear-lockout", "--to", to];
+    expect(&other, &cleared, 0, "lockouts ended, door locked");
+    expect(
+        &other,
+        &["door", "passed-out", "ada", "--to", to],
+        3,
+        "knows no such person",
+    );
+    expect(
+        &home,
+        &["door", "passed-out", "not an id", "--to", to],
+        2,
+        "id",
+    );
     expect(&home, &["hosts", "close", "--to", to], 0, "closed");
     expect(
         &home,

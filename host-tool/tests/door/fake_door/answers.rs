@@ -168,6 +168,10 @@ fn other(state: &mut State, asker: PublicKey, request: &Request) -> Result<Respo
         } if state.people.contains_key(person) => return Err(Refusal::PersonExists),
         Request::EnrollmentOpen { .. } => state.enrolling = true,
         Request::EnrollmentClose => state.enrolling = false,
+        Request::LockoutClear => {}
+        Request::PassedOut { person } => {
+            state.people.get(person).ok_or(Refusal::UnknownPerson)?;
+        }
         Request::PolicyStatus => {
             return Ok(Response::Policy(PolicyStatus {
                 policy: Some(Digest([5; 32])),
@@ -179,7 +183,6 @@ fn other(state: &mut State, asker: PublicKey, request: &Request) -> Result<Respo
                 inside: 0,
             }));
         }
-        Request::LockoutClear | Request::PassedOut { .. } => return Err(Refusal::NotAllowed),
         Request::Hello { .. }
         | Request::BundleBegin { .. }
         | Request::BundleChunk(_)
