@@ -108,6 +108,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// The hardware watchdog cannot be opened or fed.
+    #[error("watchdog {device}: {problem}")]
+    WatchdogFailed {
+        /// Device node.
+        device: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
 
     // Storage.
     /// A record of the simulated board could not be written.
@@ -135,6 +143,7 @@ impl Error {
             | Error::RelayUnusable { .. }
             | Error::RelayFailed { .. }
             | Error::PanelFailed { .. }
+            | Error::WatchdogFailed { .. }
             | Error::Record { .. } => false,
         }
     }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::nearest::{nearest, with_hint};
 use crate::replay::ReplayFacts;
 use crate::sim::SimFacts;
+use crate::watchdog::WatchdogFacts;
 use crate::{Error, Latch};
 
 /// The board files built in, by name.
@@ -49,6 +50,8 @@ pub struct BoardFile {
     pub fire: Option<InputFacts>,
     /// Buzzer at the door, if there is one.
     pub buzzer: Option<BuzzerFacts>,
+    /// The hardware watchdog, if it is to reset the board when the daemon stands still.
+    pub watchdog: Option<WatchdogFacts>,
     /// How the simulated parts behave; ignored by real hardware.
     #[serde(default)]
     pub sim: SimFacts,
@@ -279,6 +282,9 @@ impl BoardFile {
         }
         if let Some(record) = &mut board.sim.relay_record {
             *record = folder.join(&record);
+        }
+        if let Some(watchdog) = &mut board.watchdog {
+            watchdog.device = folder.join(&watchdog.device);
         }
         Ok(board)
     }

@@ -13,6 +13,7 @@ mod inputs;
 mod lockdown;
 mod pairing;
 mod people;
+mod watched;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -25,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use facelatch_boards::{Capture, Clock, Frame, Panel, Relay};
+use facelatch_boards::{Capture, Clock, Frame, Panel};
 use facelatch_models::{align::align, calibrate::Calibration, classifier::Classifier};
 use facelatch_protocol::{BundleProgress, Digest, PersonId, Refusal};
 
@@ -37,6 +38,7 @@ use crate::{
     error::Error,
     events::{self, Events},
     gallery::Gallery,
+    guard::Guard,
     hosts::Hosts,
     identify::{Matcher, Verdict},
     link::{Call, handlers},
@@ -89,7 +91,7 @@ pub(crate) struct Running {
     pub(crate) data: PathBuf,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) clock_moved_ms: i64,
-    pub(crate) relay: Box<dyn Relay>,
+    pub(crate) relay: Guard,
     pub(crate) panel: Panel,
     pub(crate) rules: door::Rules,
     pub(crate) networks: Networks,
@@ -110,6 +112,8 @@ pub(crate) struct Running {
     pub(crate) updates: Updates,
     pub(crate) frames: u64,
     pub(crate) damaged: u32,
+    /// When the camera was asked for the frame that it has not answered yet.
+    pub(crate) camera_asked: Option<Instant>,
     pub(crate) last_fault: Option<facelatch_protocol::Fault>,
     pub(crate) label: Option<String>,
     pub(crate) ready_at: Option<Duration>,
@@ -149,6 +153,7 @@ impl Running {
         while !ends.stop.load(Ordering::SeqCst) && !self.stopping {
             if frame_due.is_some_and(|due| Instant::now() >= due) {
                 frame_due = None;
+                self.camera_asked = Some(Instant::now());
                 if ends.camera.send(()).is_err() {
                     self.fault(Cause::Camera, "the camera's thread is gone");
                 }
@@ -162,6 +167,7 @@ impl Running {
                 }
                 Ok(Input::Capture(capture)) => {
                     let arrived = Instant::now();
+                    self.camera_asked = None;
                     let pause = self.capture(capture, ends.stop_after);
                     frame_due = Some(arrived + pause.unwrap_or(interval));
                 }
@@ -175,6 +181,7 @@ impl Running {
         }
         self.stopping = true;
         self.step(door::Event::Stop);
+        self.relay.close();
     }
 
     /// How long to wait for input: until the next frame or the door's next change is due.
@@ -378,6 +385,7 @@ impl Running {
 
     /// Time passed.
     fn tick(&mut self) {
+        self.watched();
         let now = self.clock.now();
         // Before time locks the door: a leaf that was opened in time counts as such.
         self.inputs();

@@ -22,7 +22,7 @@ use facelatch_boards::{
     BoardFile, CameraFacts, Clock, Gap,
     sim::{ClockKind, Handle, Picture, Visitor},
 };
-use facelatch_device::{Config, Device, Settings, StopAfter};
+use facelatch_device::{Config, Device, Settings, StopAfter, Supervisor};
 use facelatch_protocol::{DisplayName, Event, EventKind, Role};
 use serde::{Deserialize, Serialize};
 
@@ -148,6 +148,7 @@ impl Stage {
             zoo: Some(zoo.to_path_buf()),
             stop_after: StopAfter::Never,
             show_codes: false,
+            supervisor: Supervisor::default(),
         })
         .map_err(|error| Error::Demo(error.to_string()))?;
         let sim = device.sim().cloned();

@@ -20,18 +20,31 @@ pub enum Cause {
     Relay,
     /// An input that the board file names cannot be read.
     Inputs,
+    /// The loop stood still, and the guard put the relay at rest.
+    Loop,
 }
 
 impl Cause {
     /// Every cause, in the order of [`Causes`]' bits.
-    pub const ALL: [Cause; 6] = [
+    pub const ALL: [Cause; 7] = [
         Cause::Camera,
         Cause::Networks,
         Cause::Gallery,
         Cause::Audit,
         Cause::Relay,
         Cause::Inputs,
+        Cause::Loop,
     ];
+
+    /// Whether the relay was put at rest whatever the door had told it: who may get out has to be let out again.
+    pub(super) fn rests_relay(self) -> bool {
+        match self {
+            Cause::Relay | Cause::Loop => true,
+            Cause::Camera | Cause::Networks | Cause::Gallery | Cause::Audit | Cause::Inputs => {
+                false
+            }
+        }
+    }
 
     fn bit(self) -> u8 {
         match self {
@@ -41,6 +54,7 @@ impl Cause {
             Cause::Audit => 8,
             Cause::Relay => 16,
             Cause::Inputs => 32,
+            Cause::Loop => 64,
         }
     }
 }
@@ -54,6 +68,7 @@ impl fmt::Display for Cause {
             Cause::Audit => "audit record",
             Cause::Relay => "relay",
             Cause::Inputs => "inputs",
+            Cause::Loop => "loop",
         })
     }
 }

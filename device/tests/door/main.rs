@@ -5,11 +5,13 @@ mod calibration;
 #[path = "../far_end/mod.rs"]
 mod far_end;
 mod faults;
+mod guard;
 mod host;
 mod latch;
 mod pairing;
 mod process;
 mod requests;
 mod stage;
+mod supervised;
 mod updates;
 mod visits;
