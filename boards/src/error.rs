@@ -106,6 +106,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// The hardware watchdog cannot be opened or fed.
+    #[error("watchdog {device}: {problem}")]
+    WatchdogFailed {
+        /// Device node.
+        device: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
 
     // Storage.
     /// A record of the simulated board could not be written.
@@ -133,6 +141,7 @@ impl Error {
             | Error::RelayFailed { .. }
             | Error::PanelFailed { .. }
             | Error::KeypadFailed { .. }
+            | Error::WatchdogFailed { .. }
             | Error::Record { .. } => false,
         }
     }

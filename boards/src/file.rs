@@ -12,6 +12,7 @@ use crate::keypad::KeypadFacts;
 use crate::nearest::{nearest, with_hint};
 use crate::replay::ReplayFacts;
 use crate::sim::SimFacts;
+use crate::watchdog::WatchdogFacts;
 use crate::{Error, Latch};
 
 /// The board files built in, by name.
@@ -58,6 +59,8 @@ pub struct BoardFile {
     /// How long this door takes; what is left out is the daemon's default.
     #[serde(default)]
     pub door: DoorFacts,
+    /// The hardware watchdog, if it is to reset the board when the daemon stands still.
+    pub watchdog: Option<WatchdogFacts>,
     /// How the simulated parts behave; ignored by real hardware.
     #[serde(default)]
     pub sim: SimFacts,
@@ -316,6 +319,9 @@ impl BoardFile {
         }
         if let Some(record) = &mut board.sim.relay_record {
             *record = folder.join(&record);
+        }
+        if let Some(watchdog) = &mut board.watchdog {
+            watchdog.device = folder.join(&watchdog.device);
         }
         Ok(board)
     }

@@ -1,7 +1,8 @@
 //! Boards a Facelatch door runs on: facts in TOML, code behind small traits.
 //!
 //! The daemon sees only the traits ([`Camera`], [`Relay`], [`Indicator`], [`Buzzer`], [`Button`], [`DoorSensor`],
-//! [`Contact`], [`Keypad`], [`Clock`]) and [`open`]. This crate imports nothing of ours, knows no face and takes no decision: it says what the hardware is and
+//! [`Contact`], [`Keypad`], [`Clock`]), [`open`], and the hardware [`Watchdog`]. This crate imports nothing of ours, knows
+//! no face and takes no decision: it says what the hardware is and
 //! moves it. The simulated board in [`sim`] is product code: the demo and every test run on it.
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ mod open;
 mod panel;
 mod relay;
 mod replay;
+mod watchdog;
 
 // Pure parts of the hardware drivers: built for tests even where no driver is.
 #[cfg(any(test, feature = "pi", feature = "gpio"))]
@@ -46,3 +48,4 @@ pub use open::{Board, Panel, open};
 pub use panel::{Button, Buzzer, Contact, DoorSensor, Indicator, Pattern, Press, Sound};
 pub use relay::{Latch, Relay};
 pub use replay::{AtEnd, Gap, ReplayFacts};
+pub use watchdog::{Watchdog, WatchdogFacts};

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::replay::ReplayFacts;
-use crate::sim::{self, Handle, RecordedRelay, ReplayCamera, TrustedClock, Visitors};
+use crate::sim::{
+    self, Handle, RecordedRelay, ReplayCamera, SimClock, Strikes, Trust, Visitors, Wall,
+};
 use crate::{
     BoardFile, Button, Buzzer, Camera, CameraFacts, Clock, Contact, DoorSensor, Error, Indicator,
     Keypad, Relay, RelayDriver, SystemClock, V4lFacts,
@@ -73,27 +75,47 @@ pub fn open(file: &BoardFile) -> Result<Board, Error> {
 }
 
 fn open_sim(file: &BoardFile, replay: &ReplayFacts) -> Result<Board, Error> {
-    let (clock, manual) = sim::clock(file.sim.clock);
+    let (time, manual) = sim::clock(file.sim.clock);
+    let (wall, strikes) = (Wall::default(), Strikes::of(&file.sim.faults.strikes));
+    let trust = Trust::starting(!file.sim.clock_untrusted);
+    let clock = |strikes: &Strikes| -> Arc<dyn Clock> {
+        Arc::new(SimClock {
+            time: time.clone(),
+            wall: wall.clone(),
+            trust: trust.clone(),
+            strikes: strikes.clone(),
+        })
+    };
+    // The parts' own clock is never struck: only whoever runs the board asks the one that is.
+    let quiet = clock(&Strikes::default());
     let record = file.sim.relay_record.as_deref();
     let fails_at = file.sim.faults.relay_fails_at_move;
-    let (relay, timeline) = RecordedRelay::open(file.relay, fails_at, clock.clone(), record)?;
+    let (relay, timeline) =
+        RecordedRelay::open(file.relay, fails_at, strikes.clone(), quiet.clone(), record)?;
     let visitors = Visitors::default();
-    let (clock, trust) = TrustedClock::around(clock, !file.sim.clock_untrusted);
     let panel = sim::Panel::default();
     let faults = file.sim.faults.clone();
-    let camera = ReplayCamera::open(replay.clone(), faults, clock.clone(), visitors.clone())?;
+    let camera = ReplayCamera::open(
+        replay.clone(),
+        faults,
+        strikes.clone(),
+        quiet.clone(),
+        visitors.clone(),
+    )?;
     Ok(Board {
         name: file.name.clone(),
         relay: Box::new(relay),
         camera: Box::new(camera),
-        panel: panel.ends(file, &clock),
-        clock,
+        panel: panel.ends(file, &quiet, &strikes),
+        clock: clock(&strikes),
         sim: Some(Handle {
             visitors,
             relay: timeline,
             panel,
             trust,
             clock: manual,
+            wall,
+            strikes,
         }),
     })
 }

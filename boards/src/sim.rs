@@ -8,6 +8,7 @@ mod clock;
 mod panel;
 mod photo;
 mod relay;
+mod strikes;
 mod trust;
 mod visitors;
 
@@ -16,15 +17,16 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-pub use clock::ManualClock;
+pub use clock::{ManualClock, Wall};
 pub use panel::{Input, Panel, Shown};
 pub use relay::{Edge, Timeline};
+pub use strikes::{Harm, Part, Strike, Strikes};
 pub use trust::Trust;
 pub use visitors::{Moving, Picture, Skipped, Visitor, Visitors};
 
 pub(crate) use camera::ReplayCamera;
+pub(crate) use clock::SimClock;
 pub(crate) use relay::RecordedRelay;
-pub(crate) use trust::TrustedClock;
 
 use crate::clock::{Clock, SystemClock};
 
@@ -63,6 +65,8 @@ pub struct Faults {
     pub damaged_frames: Vec<u64>,
     /// The relay fails at this move and at every later one.
     pub relay_fails_at_move: Option<u64>,
+    /// Parts that break for one use; [`Handle::strikes`] arms more while the board runs.
+    pub strikes: Vec<Strike>,
 }
 
 /// The other end of a simulated board. Clones are the same board.
@@ -78,6 +82,10 @@ pub struct Handle {
     pub trust: Trust,
     /// The manual clock, if the board has one.
     pub clock: Option<ManualClock>,
+    /// The wall time, which somebody may set.
+    pub wall: Wall,
+    /// What breaks, while the board runs.
+    pub strikes: Strikes,
 }
 
 pub(crate) fn clock(kind: ClockKind) -> (Arc<dyn Clock>, Option<ManualClock>) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use facelatch_boards::{BoardFile, CameraFacts};
 
-use crate::{Config, Error, Settings, StopAfter, seal::private_folder};
+use crate::{Config, Error, Settings, StopAfter, Supervisor, seal::private_folder};
 
 /// Watches a door: recognises enrolled people in front of the camera and drives the relay for them.
 #[derive(Debug, Clone, Parser)]
@@ -97,6 +97,7 @@ impl Args {
             zoo: self.zoo.clone(),
             stop_after,
             show_codes: true,
+            supervisor: Supervisor::from_env(),
         })
     }
 }

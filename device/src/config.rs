@@ -259,6 +259,14 @@ settings! {
         trial_starts: u32 = 3, in 1..=100;
     }
 
+    /// The guard beside the loop. The loop judges frames, watches the inputs and locks the door.
+    watchdog: WatchdogSettings {
+        /// A loop that stands still for this many milliseconds loses the relay, which goes to rest. No watchdog is fed then.
+        stall_ms: u64 = 4_000, in 500..=60_000;
+        /// A camera that does not answer for this many milliseconds is a fault, and no watchdog is fed.
+        camera_ms: u64 = 15_000, in 1_000..=600_000;
+    }
+
     /// The audit record.
     audit: AuditSettings {
         /// Records in one file.

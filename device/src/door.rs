@@ -269,11 +269,8 @@ impl State {
 pub fn step(before: State, event: Event, now: Duration, rules: &Rules) -> (State, Vec<Action>) {
     // What puts the relay at rest whether it should be there already or not, and what tries again to let people out.
     let (rests, retries) = match &event {
-        Event::Fault(cause) => (true, *cause == Cause::Relay),
-        Event::Recovered(cause) => (
-            false,
-            *cause == Cause::Relay && before.causes.contains(Cause::Relay),
-        ),
+        Event::Fault(cause) => (true, cause.rests_relay()),
+        Event::Recovered(cause) => (false, cause.rests_relay() && before.causes.contains(*cause)),
         Event::Stop => (true, false),
         Event::Start
         | Event::Grant { .. }

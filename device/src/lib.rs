@@ -13,6 +13,7 @@ pub mod enroll;
 pub mod error;
 pub mod events;
 pub mod gallery;
+mod guard;
 pub mod hosts;
 pub mod identify;
 pub mod ledger;
@@ -27,6 +28,7 @@ pub mod store;
 pub mod swap;
 pub mod track;
 pub mod vote;
+mod watchdog;
 
 pub mod cli;
 
@@ -52,6 +54,7 @@ use crate::{
     audit::{Audit, What},
     events::Events,
     gallery::Gallery,
+    guard::Guard,
     hosts::Hosts,
     ledger::Ledger,
     link::{Call, Link, Routes},
@@ -59,11 +62,13 @@ use crate::{
     seal::DeviceKeys,
     store::Store,
     swap::{Around, Loader, Order, Swap, TrialRules},
+    watchdog::Feeds,
 };
 pub use crate::{
     config::Config,
     error::Error,
     run::{Input, StopAfter},
+    watchdog::Supervisor,
 };
 
 /// Calls that may wait for the loop, or for the bundle slots, before a session is told to try again.
@@ -92,6 +97,8 @@ pub struct Settings {
     pub stop_after: StopAfter,
     /// Print pairing codes on standard output.
     pub show_codes: bool,
+    /// Who started the daemon and wants to hear that it lives.
+    pub supervisor: Supervisor,
 }
 
 /// A running door. Dropping it stops it.
@@ -122,7 +129,8 @@ impl Device {
             zoo,
             stop_after,
             show_codes,
-            ..
+            supervisor,
+            board: board_file,
         } = settings;
         seal::private_folder(&data).map_err(Error::storage("create", &data))?;
         let set_up = data.join(SET_UP);
@@ -171,7 +179,10 @@ impl Device {
             frames_left: Arc::clone(&trial.frames_left),
             orders: orders.clone(),
         };
+        // Not before: from here on the board's own timer runs, and networks are loaded.
+        let feeds = Feeds::open(&supervisor, board_file.watchdog.as_ref())?;
         let parts = Parts {
+            feeds,
             data: data.clone(),
             exit_in_lockdown,
             gallery,
@@ -290,6 +301,12 @@ impl Device {
         Arc::clone(&self.stop)
     }
 
+    /// Whether the door has stopped, or panicked; [`Device::join`] says which.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.threads.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Asks the door to stop; [`Device::join`] waits for it.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
@@ -389,6 +406,7 @@ fn pass_calls<T>(calls: Receiver<Call>, inbox: &Sender<T>, as_input: impl Fn(Box
 
 /// What the loop is made of beside board and settings.
 struct Parts {
+    feeds: Feeds,
     data: PathBuf,
     exit_in_lockdown: bool,
     gallery: Gallery,
@@ -409,6 +427,7 @@ impl Running {
         mut prepared: swap::Prepared,
     ) -> Result<(Running, Box<dyn Camera>), Error> {
         let Parts {
+            feeds,
             data,
             exit_in_lockdown,
             gallery,
@@ -423,16 +442,22 @@ impl Running {
         let networks = prepared.networks.take();
         let networks = networks.ok_or_else(|| Error::Bug("started without networks".to_owned()))?;
         log::info!("board {}, camera {}", board.name, board.camera.describe());
+        let rules = config.door(exit_in_lockdown, board.relay.safe());
+        let patience = guard::Rules {
+            stall: Duration::from_millis(config.watchdog.stall_ms),
+            longest: rules.unlock,
+        };
+        let guard = Guard::start(board.relay, Arc::clone(&board.clock), patience, feeds)?;
         let mut running = Running {
             tracker: track::Tracker::new(config.track()),
             vote: vote::Vote::new(config.vote()),
             liveness: live::Liveness::new(config.live()),
-            rules: config.door(exit_in_lockdown, board.relay.safe()),
+            rules,
             config,
             board: board.name,
             clock: board.clock,
             clock_moved_ms: 0,
-            relay: board.relay,
+            relay: guard,
             panel: board.panel,
             networks,
             classifier: None,
@@ -456,6 +481,7 @@ impl Running {
             updates,
             frames: 0,
             damaged: 0,
+            camera_asked: None,
             last_fault: None,
             label: None,
             ready_at: None,

@@ -21,6 +21,7 @@ mod schedule;
 mod see;
 mod second;
 mod visit;
+mod watched;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -33,7 +34,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use facelatch_boards::{Capture, Clock, Frame, Panel, Relay};
+use facelatch_boards::{Capture, Clock, Frame, Panel};
 use facelatch_models::{calibrate::Calibration, classifier::Classifier};
 use facelatch_policy::PinAnswer;
 use facelatch_protocol::{BundleProgress, Digest, PersonId, Refusal};
@@ -44,6 +45,7 @@ use crate::{
     enroll::Enrollment,
     events::Events,
     gallery::Gallery,
+    guard::Guard,
     hosts::Hosts,
     identify::Matcher,
     link::{Call, handlers},
@@ -107,7 +109,7 @@ pub(crate) struct Running {
     pub(crate) data: PathBuf,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) clock_moved_ms: i64,
-    pub(crate) relay: Box<dyn Relay>,
+    pub(crate) relay: Guard,
     pub(crate) panel: Panel,
     pub(crate) rules: door::Rules,
     pub(crate) networks: Networks,
@@ -134,6 +136,8 @@ pub(crate) struct Running {
     pub(crate) updates: Updates,
     pub(crate) frames: u64,
     pub(crate) damaged: u32,
+    /// When the camera was asked for the frame that it has not answered yet.
+    pub(crate) camera_asked: Option<Instant>,
     pub(crate) last_fault: Option<facelatch_protocol::Fault>,
     pub(crate) label: Option<String>,
     pub(crate) ready_at: Option<Duration>,
@@ -173,6 +177,7 @@ impl Running {
         while !ends.stop.load(Ordering::SeqCst) && !self.stopping {
             if frame_due.is_some_and(|due| Instant::now() >= due) {
                 frame_due = None;
+                self.camera_asked = Some(Instant::now());
                 if ends.camera.send(()).is_err() {
                     self.fault(Cause::Camera, "the camera's thread is gone");
                 }
@@ -186,6 +191,7 @@ impl Running {
                 }
                 Ok(Input::Capture(capture)) => {
                     let arrived = Instant::now();
+                    self.camera_asked = None;
                     let pause = self.capture(capture, ends.stop_after);
                     frame_due = Some(arrived + pause.unwrap_or(interval));
                 }
@@ -200,6 +206,7 @@ impl Running {
         }
         self.stopping = true;
         self.step(door::Event::Stop);
+        self.relay.close();
     }
 
     /// How long to wait for input: until the next frame or the door's next change is due.
@@ -333,6 +340,7 @@ impl Running {
 
     /// Time passed.
     fn tick(&mut self) {
+        self.watched();
         let now = self.clock.now();
         // Before time locks the door: a leaf that was opened in time counts as such.
         self.inputs();

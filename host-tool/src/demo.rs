@@ -24,7 +24,7 @@ use facelatch_boards::{
     BoardFile, CameraFacts, Clock, Gap,
     sim::{ClockKind, Handle, Picture, Visitor},
 };
-use facelatch_device::{Config, Device, Settings, StopAfter};
+use facelatch_device::{Config, Device, Settings, StopAfter, Supervisor};
 use facelatch_models::{liveness::Level, mtcnn::Face};
 use facelatch_protocol::{DisplayName, Event, EventKind, Role};
 use image::RgbImage;
@@ -184,6 +184,7 @@ impl Stage {
             zoo: Some(zoo.to_path_buf()),
             stop_after: StopAfter::Never,
             show_codes: false,
+            supervisor: Supervisor::default(),
         })
         .map_err(|error| Error::Demo(error.to_string()))?;
         let sim = device.sim().cloned();

@@ -14,6 +14,7 @@ use std::time::Duration;
 use image::{DynamicImage, RgbImage};
 
 use super::photo;
+use super::strikes::{Harm, Part, Strikes};
 use super::visitors::{Moving, Next, Picture, Skipped, Visitor, Visitors};
 use super::{Faults, photo::wall};
 use crate::replay::{self, AtEnd, Gap, ReplayFacts, Scene};
@@ -22,6 +23,7 @@ use crate::{Camera, Capture, Clock, Error, Frame};
 pub(crate) struct ReplayCamera {
     facts: ReplayFacts,
     faults: Faults,
+    strikes: Strikes,
     clock: Arc<dyn Clock>,
     visitors: Visitors,
     /// The whole folder, to start again from.
@@ -60,6 +62,7 @@ impl ReplayCamera {
     pub(crate) fn open(
         facts: ReplayFacts,
         faults: Faults,
+        strikes: Strikes,
         clock: Arc<dyn Clock>,
         visitors: Visitors,
     ) -> Result<ReplayCamera, Error> {
@@ -73,6 +76,7 @@ impl ReplayCamera {
             scenes,
             facts,
             faults,
+            strikes,
             clock,
             visitors,
             any_shown: false,
@@ -148,6 +152,14 @@ impl ReplayCamera {
         };
         let at = self.tick();
         Some(Capture::Frame(Frame { image, at, label }))
+    }
+
+    fn damaged(&self, frame: u64) -> Error {
+        Error::FrameDamaged {
+            device: self.describe(),
+            frame,
+            problem: "injected fault".to_string(),
+        }
     }
 
     /// Brings the next visitor on stage, or says why there is none.
@@ -252,16 +264,22 @@ impl Camera for ReplayCamera {
                 problem: format!("injected fault at frame {this}"),
             });
         }
+        match self.strikes.meet(Part::Camera) {
+            Some(Harm::Damage) => return Err(self.damaged(this)),
+            Some(Harm::Fail | Harm::Panic | Harm::Hang) => {
+                return Err(Error::CameraLost {
+                    device: self.describe(),
+                    problem: "injected fault".to_string(),
+                });
+            }
+            None => {}
+        }
         loop {
             if let Some(capture) = self.show() {
                 if matches!(capture, Capture::Frame(_)) {
                     self.frames += 1;
                     if self.faults.damaged_frames.contains(&this) {
-                        return Err(Error::FrameDamaged {
-                            device: self.describe(),
-                            frame: this,
-                            problem: "injected fault".to_string(),
-                        });
+                        return Err(self.damaged(this));
                     }
                 }
                 return Ok(capture);
@@ -304,8 +322,14 @@ mod tests {
         let mut faults = Faults::default();
         change(&mut facts, &mut faults);
         let (visitors, clock) = (Visitors::default(), ManualClock::starting_at(0));
-        let camera = ReplayCamera::open(facts, faults, Arc::new(clock.clone()), visitors.clone())
-            .expect("opens");
+        let camera = ReplayCamera::open(
+            facts,
+            faults,
+            Strikes::default(),
+            Arc::new(clock.clone()),
+            visitors.clone(),
+        )
+        .expect("opens");
         Stand {
             camera,
             visitors,

@@ -1,9 +1,68 @@
-//! A clock that stands still until it is moved: by the replay camera's frames, or by a test.
+//! The clocks of a simulated board: one that stands still until it is moved, by the replay camera's frames or by a test, and
+//! around it, or around the system's, one whose wall time can be set and that can be struck.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
+use super::strikes::{Part, Strikes};
+use super::trust::Trust;
 use crate::Clock;
+
+/// The thread whose questions can be struck: the daemon's loop.
+const STRUCK_THREAD: &str = "door";
+
+/// The wall time of a simulated board. Clones are the same wall time.
+#[derive(Clone, Debug, Default)]
+pub struct Wall {
+    moved_ms: Arc<AtomicI64>,
+}
+
+impl Wall {
+    /// Moves the wall time, either way, as somebody who sets the system's clock does.
+    pub fn jump(&self, by_ms: i64) {
+        self.moved_ms.fetch_add(by_ms, Ordering::SeqCst);
+    }
+}
+
+/// A board's clock: that of `time`, with this wall time, as far as it is trusted, and these strikes.
+pub(crate) struct SimClock {
+    pub(crate) time: Arc<dyn Clock>,
+    pub(crate) wall: Wall,
+    pub(crate) trust: Trust,
+    pub(crate) strikes: Strikes,
+}
+
+impl SimClock {
+    fn asked(&self) {
+        if thread::current().name() == Some(STRUCK_THREAD) {
+            // There is nothing that a clock could report.
+            let _ = self.strikes.meet(Part::Clock);
+        }
+    }
+}
+
+impl Clock for SimClock {
+    fn now(&self) -> Duration {
+        self.asked();
+        self.time.now()
+    }
+
+    fn unix_ms(&self) -> u64 {
+        self.asked();
+        let moved_ms = self.wall.moved_ms.load(Ordering::SeqCst);
+        self.time.unix_ms().saturating_add_signed(moved_ms)
+    }
+
+    fn is_trusted(&self) -> bool {
+        self.trust.is_set()
+    }
+
+    fn wait_until(&self, at: Duration) {
+        self.time.wait_until(at);
+    }
+}
 
 /// A clock moved by hand. Clones are the same clock.
 #[derive(Clone, Debug)]

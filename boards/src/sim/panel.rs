@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::strikes::{Part, Strikes};
 use crate::{
     BoardFile, Button, Buzzer, Clock, Contact, DoorSensor, Error, Indicator, Key, Keypad, Pattern,
     Press, Sound, open,
@@ -109,29 +110,35 @@ impl Panel {
     }
 
     /// The daemon's ends, for the parts the board file names.
-    pub(crate) fn ends(&self, file: &BoardFile, clock: &Arc<dyn Clock>) -> open::Panel {
-        let indicator = SimIndicator {
+    pub(crate) fn ends(
+        &self,
+        file: &BoardFile,
+        clock: &Arc<dyn Clock>,
+        strikes: &Strikes,
+    ) -> open::Panel {
+        let end = || End {
             panel: self.clone(),
+            strikes: strikes.clone(),
+        };
+        let indicator = SimIndicator {
+            end: end(),
             clock: clock.clone(),
         };
-        let contact = |input| {
-            let panel = self.clone();
-            Box::new(SimContact { panel, input }) as Box<dyn Contact>
-        };
+        let contact = |input| Box::new(SimContact { end: end(), input }) as Box<dyn Contact>;
         open::Panel {
             indicator: file.indicator.map(|_| Box::new(indicator) as _),
-            buzzer: file.buzzer.map(|_| Box::new(SimBuzzer(self.clone())) as _),
-            button: file.button.map(|_| Box::new(SimButton(self.clone())) as _),
+            buzzer: file.buzzer.map(|_| Box::new(SimBuzzer(end())) as _),
+            button: file.button.map(|_| Box::new(SimButton(end())) as _),
             door_sensor: file
                 .door_sensor
-                .map(|_| Box::new(SimDoorSensor(self.clone())) as _),
+                .map(|_| Box::new(SimDoorSensor(end())) as _),
             request_to_exit: file.request_to_exit.map(|_| contact(Input::Exit)),
             tamper: file.tamper.map(|_| contact(Input::Tamper)),
             fire: file.fire.map(|_| contact(Input::Fire)),
             keypad: file
                 .keypad
                 .as_ref()
-                .map(|_| Box::new(SimKeypad(self.clone())) as _),
+                .map(|_| Box::new(SimKeypad(end())) as _),
         }
     }
 
@@ -141,15 +148,39 @@ impl Panel {
     }
 }
 
-struct SimIndicator {
+/// What every part has: the panel, and what breaks.
+struct End {
     panel: Panel,
+    strikes: Strikes,
+}
+
+impl End {
+    /// The panel, unless the part is struck.
+    fn used(&self, part: Part, what: &'static str) -> Result<MutexGuard<'_, State>, Error> {
+        match self.strikes.meet(part) {
+            Some(_) => Err(broken(what)),
+            None => Ok(self.panel.lock()),
+        }
+    }
+}
+
+fn broken(what: &'static str) -> Error {
+    Error::PanelFailed {
+        what,
+        line: 0,
+        problem: "injected fault".to_string(),
+    }
+}
+
+struct SimIndicator {
+    end: End,
     clock: Arc<dyn Clock>,
 }
 
 impl Indicator for SimIndicator {
     fn show(&mut self, pattern: Pattern) -> Result<(), Error> {
         let at = self.clock.now();
-        let mut state = self.panel.lock();
+        let mut state = self.end.used(Part::Indicator, "indicator")?;
         if state
             .shown
             .last()
@@ -161,11 +192,11 @@ impl Indicator for SimIndicator {
     }
 }
 
-struct SimBuzzer(Panel);
+struct SimBuzzer(End);
 
 impl Buzzer for SimBuzzer {
     fn sound(&mut self, sound: Sound) -> Result<(), Error> {
-        let heard = &mut self.0.lock().heard;
+        let heard = &mut self.0.used(Part::Buzzer, "buzzer")?.heard;
         if *heard.last().unwrap_or(&Sound::Silent) != sound {
             heard.push(sound);
         }
@@ -174,43 +205,46 @@ impl Buzzer for SimBuzzer {
 }
 
 struct SimContact {
-    panel: Panel,
+    end: End,
     input: Input,
 }
 
 impl Contact for SimContact {
     fn change(&mut self) -> Result<Option<bool>, Error> {
-        Ok(self.panel.lock().changes(self.input).pop_front())
+        let mut state = self.end.used(Part::Contact, "contact")?;
+        Ok(state.changes(self.input).pop_front())
     }
 }
 
-struct SimKeypad(Panel);
+struct SimKeypad(End);
 
 impl Keypad for SimKeypad {
     fn key(&mut self) -> Result<Option<Key>, Error> {
-        Ok(self.0.lock().keys.pop_front())
+        match self.0.strikes.meet(Part::Keypad) {
+            Some(_) => Err(Error::KeypadFailed {
+                at: "sim".to_string(),
+                problem: "injected fault".to_string(),
+            }),
+            None => Ok(self.0.panel.lock().keys.pop_front()),
+        }
     }
 }
 
-struct SimButton(Panel);
+struct SimButton(End);
 
 impl Button for SimButton {
     fn pressed(&mut self) -> Result<Option<Press>, Error> {
-        Ok(self.0.lock().presses.pop_front())
+        Ok(self.0.used(Part::Button, "button")?.presses.pop_front())
     }
 }
 
-struct SimDoorSensor(Panel);
+struct SimDoorSensor(End);
 
 impl DoorSensor for SimDoorSensor {
     fn is_open(&mut self) -> Result<bool, Error> {
-        let state = self.0.lock();
+        let state = self.0.used(Part::DoorSensor, "door sensor")?;
         match state.door_sensor_fails {
-            true => Err(Error::PanelFailed {
-                what: "door sensor",
-                line: 0,
-                problem: "injected fault".to_string(),
-            }),
+            true => Err(broken("door sensor")),
             false => Ok(state.door_is_open),
         }
     }
@@ -225,8 +259,12 @@ mod tests {
     fn both_ends_see_the_same_panel() {
         let panel = Panel::default();
         let clock = ManualClock::starting_at(0);
-        let mut indicator = SimIndicator {
+        let end = || End {
             panel: panel.clone(),
+            strikes: Strikes::default(),
+        };
+        let mut indicator = SimIndicator {
+            end: end(),
             clock: Arc::new(clock.clone()),
         };
         for pattern in [Pattern::Ready, Pattern::Ready, Pattern::Granted] {
@@ -247,7 +285,7 @@ mod tests {
             ]
         );
 
-        let mut button = SimButton(panel.clone());
+        let mut button = SimButton(end());
         assert_eq!(button.pressed().expect("no wires"), None);
         panel.press(Duration::from_secs(3));
         assert_eq!(
@@ -258,7 +296,7 @@ mod tests {
         );
         assert_eq!(button.pressed().expect("no wires"), None);
 
-        let mut sensor = SimDoorSensor(panel.clone());
+        let mut sensor = SimDoorSensor(end());
         assert!(!sensor.is_open().expect("no wires"));
         panel.move_door(true);
         assert!(sensor.is_open().expect("no wires"));
@@ -266,7 +304,7 @@ mod tests {
         assert!(sensor.is_open().is_err());
 
         let mut exit = SimContact {
-            panel: panel.clone(),
+            end: end(),
             input: Input::Exit,
         };
         panel.request_exit();
@@ -274,13 +312,13 @@ mod tests {
         let changes: Vec<Option<bool>> = (0..3).map(|_| exit.change().expect("no wires")).collect();
         assert_eq!(changes, [Some(true), Some(false), None]);
 
-        let mut keypad = SimKeypad(panel.clone());
+        let mut keypad = SimKeypad(end());
         panel.type_keys("1#");
         assert_eq!(panel.keys_left(), 2);
         let keys: Vec<Option<Key>> = (0..3).map(|_| keypad.key().expect("no wires")).collect();
         assert_eq!(keys, [Some(Key::Digit(1)), Some(Key::Enter), None]);
 
-        let mut buzzer = SimBuzzer(panel.clone());
+        let mut buzzer = SimBuzzer(end());
         for sound in [Sound::Silent, Sound::Alarm, Sound::Alarm, Sound::Silent] {
             buzzer.sound(sound).expect("no wires");
         }

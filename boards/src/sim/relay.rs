@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::strikes::{Part, Strikes};
 use crate::{Clock, Error, Latch, Relay, RelayFacts};
 
 /// One change of the relay, or its state when it was opened.
@@ -38,6 +39,15 @@ impl Edge {
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
     edges: Arc<Mutex<Vec<Edge>>>,
+    witness: Arc<Mutex<Option<Witness>>>,
+}
+
+struct Witness(Box<dyn FnMut(&Edge) + Send>);
+
+impl std::fmt::Debug for Witness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a witness")
+    }
 }
 
 impl Timeline {
@@ -68,8 +78,22 @@ impl Timeline {
         })
     }
 
+    /// Shows every edge from now on to `witness`, while whoever moves the relay waits: what else is true at that moment, such
+    /// as what is on disk, it can see for itself.
+    pub fn witnessed_by(&self, witness: impl FnMut(&Edge) + Send + 'static) {
+        *self.witness() = Some(Witness(Box::new(witness)));
+    }
+
     fn push(&self, edge: Edge) {
         self.lock().push(edge);
+        if let Some(Witness(witness)) = &mut *self.witness() {
+            witness(&edge);
+        }
+    }
+
+    fn witness(&self) -> MutexGuard<'_, Option<Witness>> {
+        // A witness that panicked is still one.
+        self.witness.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Edge>> {
@@ -84,6 +108,7 @@ pub(crate) struct RecordedRelay {
     latch: Latch,
     moves: u64,
     fails_at: Option<u64>,
+    strikes: Strikes,
     clock: Arc<dyn Clock>,
     timeline: Timeline,
     record: Option<(PathBuf, File)>,
@@ -93,6 +118,7 @@ impl RecordedRelay {
     pub(crate) fn open(
         facts: RelayFacts,
         fails_at: Option<u64>,
+        strikes: Strikes,
         clock: Arc<dyn Clock>,
         record: Option<&Path>,
     ) -> Result<(RecordedRelay, Timeline), Error> {
@@ -116,6 +142,7 @@ impl RecordedRelay {
             facts,
             moves: 0,
             fails_at,
+            strikes,
             clock,
             timeline: timeline.clone(),
             record,
@@ -144,6 +171,14 @@ impl RecordedRelay {
         }
     }
 
+    fn fails(&mut self, problem: String) -> Error {
+        self.turn(self.facts.safe);
+        Error::RelayFailed {
+            line: self.facts.line,
+            problem,
+        }
+    }
+
     fn turn(&mut self, latch: Latch) {
         if self.latch != latch {
             self.latch = latch;
@@ -157,13 +192,15 @@ impl Relay for RecordedRelay {
         let this = self.moves;
         self.moves += 1;
         if self.fails_at.is_some_and(|n| this >= n) {
-            self.turn(self.facts.safe);
-            return Err(Error::RelayFailed {
-                line: self.facts.line,
-                problem: format!("injected fault at move {this}"),
-            });
+            return Err(self.fails(format!("injected fault at move {this}")));
+        }
+        if self.strikes.meet(Part::Relay).is_some() {
+            return Err(self.fails("injected fault before the move".to_string()));
         }
         self.turn(latch);
+        if self.strikes.meet(Part::Relay).is_some() {
+            return Err(self.fails("injected fault after the move".to_string()));
+        }
         Ok(())
     }
 
@@ -197,12 +234,16 @@ mod tests {
         }
     }
 
+    fn none() -> Strikes {
+        Strikes::default()
+    }
+
     #[test]
     fn keeps_the_contract_fail_secure_and_fail_safe() {
         for safe in [Latch::Locked, Latch::Unlocked] {
             let clock = Arc::new(ManualClock::starting_at(0));
-            let (mut relay, timeline) =
-                RecordedRelay::open(facts(safe), None, clock, None).expect("nothing to open");
+            let (mut relay, timeline) = RecordedRelay::open(facts(safe), None, none(), clock, None)
+                .expect("nothing to open");
             contract::holds(&mut relay, &|| timeline.is_on());
         }
     }
@@ -215,6 +256,7 @@ mod tests {
         let (mut relay, timeline) = RecordedRelay::open(
             facts(Latch::Locked),
             None,
+            none(),
             Arc::new(clock.clone()),
             Some(&record),
         )
@@ -242,8 +284,9 @@ mod tests {
     #[test]
     fn an_injected_fault_leaves_the_coil_at_rest() {
         let clock = Arc::new(ManualClock::starting_at(0));
-        let (mut relay, timeline) = RecordedRelay::open(facts(Latch::Locked), Some(1), clock, None)
-            .expect("nothing to open");
+        let (mut relay, timeline) =
+            RecordedRelay::open(facts(Latch::Locked), Some(1), none(), clock, None)
+                .expect("nothing to open");
         relay.set(Latch::Unlocked).expect("the first move works");
         assert!(timeline.is_on());
         for _ in 0..2 {

@@ -22,11 +22,13 @@ pub enum Cause {
     Inputs,
     /// The ledger of denials, visits and who is inside is damaged or cannot be written.
     Ledger,
+    /// The loop stood still, and the guard put the relay at rest.
+    Loop,
 }
 
 impl Cause {
     /// Every cause, in the order of [`Causes`]' bits.
-    pub const ALL: [Cause; 7] = [
+    pub const ALL: [Cause; 8] = [
         Cause::Camera,
         Cause::Networks,
         Cause::Gallery,
@@ -34,7 +36,18 @@ impl Cause {
         Cause::Relay,
         Cause::Inputs,
         Cause::Ledger,
+        Cause::Loop,
     ];
+
+    /// Whether the relay was put at rest whatever the door had told it: who may get out has to be let out again.
+    pub(super) fn rests_relay(self) -> bool {
+        match self {
+            Cause::Relay | Cause::Loop => true,
+            Cause::Camera | Cause::Networks | Cause::Gallery | Cause::Audit | Cause::Inputs => {
+                false
+            }
+        }
+    }
 
     fn bit(self) -> u8 {
         match self {
@@ -45,6 +58,7 @@ impl Cause {
             Cause::Relay => 16,
             Cause::Inputs => 32,
             Cause::Ledger => 64,
+            Cause::Loop => 128,
         }
     }
 }
@@ -59,6 +73,7 @@ impl fmt::Display for Cause {
             Cause::Relay => "relay",
             Cause::Inputs => "inputs",
             Cause::Ledger => "ledger",
+            Cause::Loop => "loop",
         })
     }
 }

@@ -1,5 +1,5 @@
-//! What holds for every sequence of events, with records and relay failing at random: a million sequences, judged by a
-//! plain account of who may be let through that knows nothing of the machine's states.
+//! What holds for every sequence of events, with records and relay failing and the loop standing still at random: a million
+//! sequences, judged by a plain account of who may be let through that knows nothing of the machine's states.
 
 use proptest::prelude::*;
 
@@ -23,6 +23,8 @@ struct World {
     relay: Position,
     audit_fails: bool,
     relay_fails: bool,
+    /// The guard has put the relay at rest, and keeps it there until the loop is told.
+    guarded: bool,
     // The account.
     service: Service,
     broken: Causes,
@@ -42,6 +44,7 @@ impl World {
             relay: Position::Safe,
             audit_fails: false,
             relay_fails: false,
+            guarded: false,
             service: Service::Starting,
             broken: Causes::default(),
             fire: false,
@@ -78,11 +81,37 @@ impl World {
                 self.relay_fails = what >= 160;
                 return Ok(());
             }
+            29 => {
+                self.stands_still();
+                Event::Tick
+            }
+            // In the middle of what follows from an event, while it waits for a disk.
+            30 => {
+                self.stands_still();
+                match what >> 5 {
+                    0..=2 => grant(),
+                    3 | 4 => Event::Exit,
+                    5 => Event::Fire { on: true },
+                    6 => Event::Schedule { open: true },
+                    _ => Event::Recovered(Cause::Relay),
+                }
+            }
             _ => Event::Tick,
         };
         self.account(&event);
         self.drive(event)?;
+        if std::mem::take(&mut self.guarded) {
+            // The loop turns again.
+            let told = Event::Fault(Cause::Loop);
+            self.account(&told);
+            self.drive(told)?;
+        }
         self.judge()
+    }
+
+    fn stands_still(&mut self) {
+        self.relay = Position::Safe;
+        self.guarded = true;
     }
 
     /// What the event means for who may pass.
@@ -142,8 +171,9 @@ impl World {
         let mut state = self.state;
         let (mut written, mut unwritten, mut tried) = (0, 0, 0);
         let mut wrong = None;
-        let retries_relay =
-            [Event::Fault(Cause::Relay), Event::Recovered(Cause::Relay)].contains(&event);
+        let retries_relay = [Cause::Relay, Cause::Loop]
+            .into_iter()
+            .any(|cause| [Event::Fault(cause), Event::Recovered(cause)].contains(&event));
         let rules = self.rules;
         drive(&mut state, event, self.now, &rules, &mut |_, action| {
             let failed = match action {
@@ -178,6 +208,9 @@ impl World {
     }
 
     fn moves(&mut self, position: Position) -> Option<Cause> {
+        if self.guarded && position == Position::Unlocked {
+            return Some(Cause::Loop);
+        }
         // A relay that fails is at rest.
         self.relay = if self.relay_fails {
             Position::Safe

@@ -333,3 +333,25 @@ fn without_a_record_nobody_gets_in_and_everybody_gets_out() {
         assert!(state.causes().contains(Cause::Audit), "{event:?}");
     }
 }
+
+/// The guard has put the relay at rest meanwhile, whatever the door had told it.
+#[test]
+fn a_loop_that_stood_still_lets_nobody_in_and_everybody_out_again() {
+    let stood_still = Event::Fault(Cause::Loop);
+    let turns = Event::Recovered(Cause::Loop);
+    for (event, mode, relay) in [
+        (grant(), Mode::Fault, Action::Relay(Position::Safe)),
+        (schedule(true), Mode::Fault, Action::Relay(Position::Safe)),
+        (Event::Exit, open(6), Action::Release),
+        (fire(true), Mode::Fire, Action::Release),
+    ] {
+        let (state, _) = after(&[(0, Event::Start), (1, event.clone())], &RULES);
+        let (state, actions) = step(state, stood_still.clone(), s(4), &RULES);
+        assert_eq!(state.mode(), mode, "{event:?}");
+        assert!(actions.contains(&relay), "{event:?}: {actions:?}");
+        assert!(actions.contains(&Action::Record(Record::Fault(Cause::Loop))));
+        let (state, _) = step(state, turns.clone(), s(4), &RULES);
+        let kept = [Mode::Fire, Mode::OpenBySchedule, open(6)].contains(&state.mode());
+        assert_eq!(kept, event != grant(), "{event:?}: {:?}", state.mode());
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Also what follows from faults: telling them, and looking whether their cause is gone. Decides nothing about people.
 
-use facelatch_boards::{Latch, Pattern, Sound};
+use facelatch_boards::{Pattern, Sound};
 use facelatch_protocol::{DoorState, EventKind, Opener, Text};
 
 use super::{HEARD, Running};
@@ -56,14 +56,7 @@ impl Running {
     }
 
     fn relay(&mut self, position: Position) -> Result<(), (Cause, String)> {
-        let latch = match position {
-            Position::Safe => self.relay.safe(),
-            Position::Locked => Latch::Locked,
-            Position::Unlocked => Latch::Unlocked,
-        };
-        self.relay
-            .set(latch)
-            .map_err(|e| (Cause::Relay, e.to_string()))
+        self.relay.set(position, self.door.mode())
     }
 
     /// A door action in the words of audit record and link.
@@ -135,7 +128,7 @@ impl Running {
         if causes.contains(Cause::Audit) {
             self.step(door::Event::Recovered(Cause::Audit));
         }
-        if causes.contains(Cause::Relay) && self.relay.set(self.relay.safe()).is_ok() {
+        if causes.contains(Cause::Relay) && self.relay(Position::Safe).is_ok() {
             self.step(door::Event::Recovered(Cause::Relay));
         }
         if causes.contains(Cause::Ledger) && self.visits.ledger.save(self.clock.now()).is_ok() {

@@ -6,6 +6,7 @@ mod enrolling;
 #[path = "../far_end/mod.rs"]
 mod far_end;
 mod faults;
+mod guard;
 mod host;
 mod latch;
 mod lockout;
@@ -17,5 +18,6 @@ mod requests;
 mod second;
 mod several;
 mod stage;
+mod supervised;
 mod updates;
 mod visits;

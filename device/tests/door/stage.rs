@@ -11,7 +11,7 @@ use facelatch_boards::{
     sim::{ClockKind, Edge, Visitor},
 };
 use facelatch_device::{
-    Config, Device, Settings, StopAfter,
+    Config, Device, Settings, StopAfter, Supervisor,
     audit::{Audit, Entry, Limits, What},
     gallery::{self, Gallery, Incoming},
     hosts::{Hosts, Pairing},
@@ -39,6 +39,7 @@ pub(crate) struct Stage {
     pub(crate) board: BoardFile,
     pub(crate) config: Config,
     pub(crate) stop_after: StopAfter,
+    pub(crate) supervisor: Supervisor,
 }
 
 /// What a visit came to.
@@ -121,6 +122,7 @@ impl Stage {
             board,
             config,
             stop_after: StopAfter::Never,
+            supervisor: Supervisor::default(),
         }
     }
 
@@ -183,6 +185,7 @@ impl Stage {
             zoo: Some(zoo().dir().to_owned()),
             stop_after: self.stop_after,
             show_codes: false,
+            supervisor: self.supervisor.clone(),
         })
     }
 
