@@ -175,7 +175,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     Ok(if all_expected { Exit::Done } else { Exit::No })
 }
 
-/// A print of the first enrolled visitor, and a head with the same face.
+/// A print of an enrolled person, and a head with the same face.
 fn challenged(visitors: &[Entry]) -> Vec<(Species, Entry)> {
     let Some(person) = visitors.iter().find(|entry| entry.expect != NOBODY) else {
         return vec![];
@@ -183,6 +183,7 @@ fn challenged(visitors: &[Entry]) -> Vec<(Species, Entry)> {
     let entry = |what: &str, expect: &str| Entry {
         what: what.to_owned(),
         expect: expect.to_owned(),
+        photo: Path::new("..").join(demo_data::HEAD_PHOTO),
         ..person.clone()
     };
     vec![
