@@ -296,7 +296,8 @@ impl Stage {
         let came_at = self.now();
         let first_at = *self.first_at.get_or_insert(came_at);
         let edges_before = self.sim.relay.edges().len();
-        let name = entry.photo.display().to_string();
+        let name = entry.photo.file_name().unwrap_or_default();
+        let name = name.to_string_lossy().into_owned();
         self.sim.visitors.arrive(visitor);
         let decision = self.decision(&name)?;
         let relay_ms = self.relay_ms(edges_before);

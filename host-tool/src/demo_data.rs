@@ -15,6 +15,9 @@ use crate::Error;
 /// The photo `bench` puts into its frame: one frontal face.
 pub const BENCH_PHOTO: &str = "enroll/eileen_collins/astronaut.png";
 
+/// The photo of an enrolled person that is held up, and rendered as a head: one that looks straight ahead.
+pub const HEAD_PHOTO: &str = "enroll/barack_obama/obama.jpg";
+
 /// The folder: `tests/data/demo` below the current folder, `../share/facelatch/demo` beside the program, or the source
 /// tree the program was built from.
 ///

@@ -29,7 +29,8 @@ impl Moving {
         Moving(Arc::new(Mutex::new(look)))
     }
 
-    pub(super) fn next(&self) -> Option<RgbImage> {
+    /// The next frame of them.
+    pub fn next(&self) -> Option<RgbImage> {
         let mut look = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         look()
     }

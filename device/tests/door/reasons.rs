@@ -60,12 +60,15 @@ fn lit(image: &RgbImage, factor: f32) -> RgbImage {
 #[test]
 fn each_reason_is_told_everywhere() {
     let mut two = RgbImage::from_pixel(640, 480, Rgb([110; 3]));
-    let half = |file: &str| {
+    // Two faces of one size.
+    for (left, file, height) in [
+        (0, "visitors/obama2.jpg", 240),
+        (320, "visitors/biden.jpg", 440),
+    ] {
         let image = open(file);
-        resize_area(&image, image.width() * 300 / image.height(), 300)
-    };
-    replace(&mut two, &half("visitors/obama2.jpg"), 0, 0);
-    replace(&mut two, &half("visitors/biden.jpg"), 320, 0);
+        let small = resize_area(&image, image.width() * height / image.height(), height);
+        replace(&mut two, &small, left, 0);
+    }
     let small = resize_area(&obama(), obama().width() / 3, obama().height() / 3);
     // The face is dark before a bright wall.
     let backlit = framed(&lit(&obama(), 0.15));

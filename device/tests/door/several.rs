@@ -12,6 +12,9 @@ const OBAMA: &str = "visitors/obama2.jpg";
 const BIDEN: &str = "visitors/biden.jpg";
 const COLLINS: &str = "enroll/eileen_collins/astronaut.png";
 
+/// Two faces of one size.
+const BESIDE: [(&str, u32); 2] = [(OBAMA, 240), (BIDEN, 440)];
+
 /// A photo, so high.
 fn scaled(file: &str, height: u32) -> RgbImage {
     let image = facelatch_models::image::open(&photo(file)).unwrap();
@@ -55,10 +58,10 @@ fn decided(several: Several, people: &[(&str, u32)]) -> (Vec<Visit>, bool) {
 #[test]
 fn several_faces_are_treated_as_the_settings_say() {
     use Several::{AllKnown, Nearest, NearestOrKnown, Refuse};
-    let beside_a_stranger = [(OBAMA, 300), (BIDEN, 300)];
-    let before_a_stranger = [(OBAMA, 420), (BIDEN, 180)];
+    let beside_a_stranger = BESIDE;
+    let before_a_stranger = [(OBAMA, 420), (BIDEN, 400)];
     let both_known = [(OBAMA, 300), (COLLINS, 440)];
-    let cases: [(Several, &[(&str, u32)], bool, Reason); 8] = [
+    let cases: [(Several, &[(&str, u32)], bool, Reason); 9] = [
         (
             NearestOrKnown,
             &beside_a_stranger,
@@ -70,6 +73,7 @@ fn several_faces_are_treated_as_the_settings_say() {
         (Nearest, &beside_a_stranger, false, Reason::SeveralFaces),
         (Nearest, &before_a_stranger, true, Reason::Granted),
         (AllKnown, &beside_a_stranger, false, Reason::SeveralFaces),
+        (AllKnown, &before_a_stranger, false, Reason::SeveralFaces),
         (AllKnown, &both_known, true, Reason::Granted),
         (Refuse, &both_known, false, Reason::SeveralFaces),
     ];
@@ -94,7 +98,7 @@ fn whoever_joins_in_the_frame_that_would_grant_is_seen() {
     // Two frames alone, then a stranger beside: the third frame alone would have been a grant.
     let stage = Stage::enrolled();
     let device = stage.start();
-    let (alone, joined) = (scene(&[(OBAMA, 300)]), scene(&[(OBAMA, 300), (BIDEN, 300)]));
+    let (alone, joined) = (scene(&BESIDE[..1]), scene(&BESIDE));
     let mut frames = 0;
     let who = Moving::new(move || {
         frames += 1;

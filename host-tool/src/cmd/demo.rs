@@ -222,6 +222,7 @@ fn challenged(visitors: &[Entry]) -> Vec<(Species, Entry)> {
     let entry = |what: &str, expect: &str| Entry {
         what: what.to_owned(),
         expect: expect.to_owned(),
+        photo: Path::new("..").join(demo_data::HEAD_PHOTO),
         ..person.clone()
     };
     vec![

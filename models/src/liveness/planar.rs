@@ -30,6 +30,14 @@ pub struct Motion {
     pub scale: f64,
 }
 
+impl Motion {
+    /// The residual's length: of a head that turned or nodded, its depth; of a flat picture, noise.
+    #[must_use]
+    pub fn parallax(&self) -> f64 {
+        self.residual[0].hypot(self.residual[1])
+    }
+}
+
 /// The motion from frame a to frame b; `None` where eyes and mouth corners make no convex four-sided figure.
 ///
 /// Homography: Heckbert, "Fundamentals of texture mapping and image warping", 1989, section 2.2.3. Its affine part (least
