@@ -43,9 +43,12 @@ impl Cause {
     pub(super) fn rests_relay(self) -> bool {
         match self {
             Cause::Relay | Cause::Loop => true,
-            Cause::Camera | Cause::Networks | Cause::Gallery | Cause::Audit | Cause::Inputs => {
-                false
-            }
+            Cause::Camera
+            | Cause::Networks
+            | Cause::Gallery
+            | Cause::Audit
+            | Cause::Inputs
+            | Cause::Ledger => false,
         }
     }
 
