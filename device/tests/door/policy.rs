@@ -68,6 +68,13 @@ impl<'d> Site<'d> {
         self.push(&[part(policy)]);
     }
 
+    /// Until the bundle is no longer on trial.
+    fn prove(&mut self) {
+        while self.host.update().trial.is_some() {
+            show(self.device, visitor("visitors/rocket.jpg"));
+        }
+    }
+
     fn set_clock(&mut self, utc: &str) {
         let instant: jiff::Timestamp = utc.parse().unwrap();
         let unix_ms = u64::try_from(instant.as_millisecond()).unwrap();
@@ -329,9 +336,7 @@ fn a_policy_goes_with_the_bundle_that_brought_it() {
     let mut site = Site::of(&device);
     site.set_clock(FRIDAY);
     site.push(&[]);
-    while site.host.update().trial.is_some() {
-        show(&device, visitor("visitors/rocket.jpg"));
-    }
+    site.prove();
     let held = "zone = \"UTC\"\nunlisted = \"never\"\n[schedules.s]\n\
         windows = [\"daily 00:00-24:00\"]\n[open]\nschedule = \"s\"\n";
     site.push(&[part(held), failing_classifier(records())]);
@@ -352,11 +357,14 @@ fn a_policy_goes_with_the_bundle_that_brought_it() {
 
 #[test]
 fn a_policy_survives_a_restart_sealed_and_without_it_nobody_passes() {
-    let stage = stage();
+    let mut stage = stage();
+    stage.config.update.trial_frames = 8;
     let device = stage.start();
     let mut site = Site::of(&device);
     site.set_clock(SATURDAY);
     site.obey(OFFICE);
+    // Until it has proved itself, its people would be gone with it.
+    site.prove();
     stop(device);
     let bundles = stage.data().join("bundles");
     let mut sealed = vec![];
