@@ -27,7 +27,7 @@ use crate::{
     error::Error,
     events,
     identify::Evidence,
-    ledger::{Entry, Ledger},
+    ledger::{Before, Entry, Ledger},
     policy::{self, Ruling},
     vote::{Decision, Outcome},
 };
@@ -128,9 +128,8 @@ impl Running {
         };
         let entering = self.visits.entering.as_ref();
         let same = entering.is_some_and(|entering| **entering == **person);
-        let is_counted = |pass: Pass| {
-            pass.pin_needed || pass.visits.is_some() || pass.passback != Passback::Off
-        };
+        let is_counted =
+            |pass: Pass| pass.pin_needed || pass.visits.is_some() || pass.passback != Passback::Off;
         let counted = self.terms(person).is_some_and(|(_, pass)| is_counted(pass));
         same && counted && self.is_unlocked()
     }
@@ -148,11 +147,15 @@ impl Running {
             inside_since_unix_ms: remembered.then(|| self.unix_ms()),
             pin: typed != Typed::Nothing,
         };
+        let mut before = None;
         if opens {
             let now = self.clock.now();
-            if let Err(error) = self.visits.ledger.let_in(&id, entry, now) {
-                self.fault(Cause::Ledger, &error.to_string());
-                return self.turned_away(policy::Reason::Fault, visit, false);
+            match self.visits.ledger.let_in(&id, entry, now) {
+                Ok(known) => before = Some(known),
+                Err(error) => {
+                    self.fault(Cause::Ledger, &error.to_string());
+                    return self.turned_away(policy::Reason::Fault, visit, false);
+                }
             }
             self.visits.counted = None;
         }
@@ -174,15 +177,15 @@ impl Running {
         if self.door.lets_in().is_ok() {
             self.visits.entering = Some(id);
             self.show_ready();
-        } else if opens {
-            self.gives_back(&id, entry);
+        } else if let Some(before) = before {
+            self.takes_back(&id, before);
         }
     }
 
     /// The door did not open after all.
-    fn gives_back(&mut self, person: &PersonId, entry: Entry) {
+    fn takes_back(&mut self, person: &PersonId, before: Before) {
         let now = self.clock.now();
-        if let Err(error) = self.visits.ledger.not_let_in(person, entry, now) {
+        if let Err(error) = self.visits.ledger.take_back(person, before, now) {
             log::error!("{person} was counted and not let in");
             self.fault(Cause::Ledger, &error.to_string());
         }
@@ -352,7 +355,10 @@ impl Running {
 
     /// How many people are inside, as far as the door knows.
     pub(crate) fn inside(&self) -> u32 {
-        let inside = self.visits.ledger.inside(self.unix_ms(), self.forgets_after());
+        let inside = self
+            .visits
+            .ledger
+            .inside(self.unix_ms(), self.forgets_after());
         u32::try_from(inside).unwrap_or(u32::MAX)
     }
 

@@ -2,9 +2,7 @@
 
 use facelatch_boards::{Pattern, sim::Visitor};
 use facelatch_device::{Device, audit::What};
-use facelatch_protocol::{
-    DoorState, EventKind, Lockout, Refusal, Request, Response, Role,
-};
+use facelatch_protocol::{DoorState, EventKind, Lockout, Refusal, Request, Response, Role};
 
 use crate::{
     host::Host,
@@ -102,7 +100,11 @@ fn five_strangers_lock_faces_for_half_a_minute_then_for_one_and_a_grant_ends_the
         unknown(4),
         words(&["granted"]),
         unknown(5),
-        words(&["face locked after 5 for 30000 ms", "locked-out", "locked-out"]),
+        words(&[
+            "face locked after 5 for 30000 ms",
+            "locked-out",
+            "locked-out",
+        ]),
         unknown(5),
         words(&["face locked after 10 for 60000 ms", "locked-out", "granted"]),
         unknown(5),
@@ -212,7 +214,10 @@ fn neither_a_restart_nor_the_wall_clock_shortens_a_lockout() {
     assert!(obama(&device));
     drop(device);
     let told = record(&stage);
-    assert_eq!(told[told.len() - 3..], ["locked-out", "locked-out", "granted"]);
+    assert_eq!(
+        told[told.len() - 3..],
+        ["locked-out", "locked-out", "granted"]
+    );
 }
 
 #[test]
@@ -247,14 +252,20 @@ fn a_ledger_that_is_damaged_or_gone_is_a_fault_until_a_host_clears_it() {
         becomes(&mut host, DoorState::Fault);
         assert!(!obama(&device), "{damage}");
         pass(&device, 60);
-        assert_eq!(host.ask(Request::DoorState), Response::Door(DoorState::Fault));
+        assert_eq!(
+            host.ask(Request::DoorState),
+            Response::Door(DoorState::Fault)
+        );
         let fault = host.status().last_fault.unwrap();
         assert!(fault.text.contains("clear-lockout"), "{}", &*fault.text);
         assert_eq!(host.ask(Request::LockoutClear), Response::Done);
         becomes(&mut host, DoorState::Locked);
         assert!(obama(&device), "{damage}");
         let told = told(&stage, device);
-        assert!(told.iter().any(|line| line.starts_with("fault ledger")), "{told:?}");
+        assert!(
+            told.iter().any(|line| line.starts_with("fault ledger")),
+            "{told:?}"
+        );
         assert!(told.contains(&"cleared by test host".to_owned()));
     }
 }
@@ -277,7 +288,10 @@ fn a_denial_that_cannot_be_written_down_counts_and_shuts_the_door_until_it_can()
     becomes(&mut host, DoorState::Locked);
     assert!(!obama(&device));
     let told = told(&stage, device);
-    assert!(told.contains(&"face locked after 2 for 30000 ms".to_owned()), "{told:?}");
+    assert!(
+        told.contains(&"face locked after 2 for 30000 ms".to_owned()),
+        "{told:?}"
+    );
     assert_eq!(told.last().map(String::as_str), Some("locked-out"));
     // Written as soon as it could be: the next start knows.
     let (device, _host) = serving(&stage);

@@ -141,8 +141,15 @@ fn who_needs_a_pin_gets_in_with_it_and_not_without() {
     types(&device, "1234#");
     opens(&device);
     let expected = [
-        "enter-pin", "granted", "enter-pin", "wrong-pin", "enter-pin", "wrong-pin", "granted",
-        "enter-pin", "granted",
+        "enter-pin",
+        "granted",
+        "enter-pin",
+        "wrong-pin",
+        "enter-pin",
+        "wrong-pin",
+        "granted",
+        "enter-pin",
+        "granted",
     ];
     assert_eq!(told(&stage, device), expected);
 }
@@ -217,7 +224,10 @@ fn wrong_pins_count_as_denied_faces_and_those_that_do_not_come_do_not() {
 #[test]
 fn another_face_does_not_help_with_a_pin() {
     let stage = Stage::empty();
-    let hers = format!("[people.eileen_collins]\npin = \"{}\"\npin_needed = true\n", hash("5678"));
+    let hers = format!(
+        "[people.eileen_collins]\npin = \"{}\"\npin_needed = true\n",
+        hash("5678")
+    );
     let (device, _host) = obeying(&stage, &(his_pin() + &hers));
     assert!(!obama(&device));
     assert!(!collins(&device));
@@ -230,7 +240,13 @@ fn another_face_does_not_help_with_a_pin() {
     types(&device, "1234#");
     opens(&device);
     let expected = [
-        "enter-pin", "wrong-pin", "enter-pin", "wrong-pin", "enter-pin", "unknown", "granted",
+        "enter-pin",
+        "wrong-pin",
+        "enter-pin",
+        "wrong-pin",
+        "enter-pin",
+        "unknown",
+        "granted",
     ];
     assert_eq!(told(&stage, device), expected);
 }
@@ -271,9 +287,8 @@ fn a_duress_code_opens_as_the_pin_does_and_is_on_record() {
         assert!(!obama(&device));
         types(&device, digits);
         opens(&device);
-        let until_open = |event: &EventKind| {
-            !matches!(event, EventKind::Door(DoorState::Unlocked { .. }))
-        };
+        let until_open =
+            |event: &EventKind| !matches!(event, EventKind::Door(DoorState::Unlocked { .. }));
         let heard: Vec<EventKind> = std::iter::repeat_with(|| listener.event().kind)
             .take_while(until_open)
             .collect();
@@ -289,8 +304,14 @@ fn a_duress_code_opens_as_the_pin_does_and_is_on_record() {
     let (forced, heard, told_forced) = visit("4321#");
     assert_eq!(calm, forced, "somebody at the door could tell");
     assert_eq!(told_calm, ["enter-pin", "granted"]);
-    assert_eq!(told_forced, ["enter-pin", "granted", "duress of barack_obama"]);
-    assert!(heard.contains(&EventKind::Duress { person: id(OBAMA) }), "{heard:?}");
+    assert_eq!(
+        told_forced,
+        ["enter-pin", "granted", "duress of barack_obama"]
+    );
+    assert!(
+        heard.contains(&EventKind::Duress { person: id(OBAMA) }),
+        "{heard:?}"
+    );
 }
 
 #[test]
@@ -396,8 +417,14 @@ fn hard_passback_refuses_who_is_inside_until_a_host_says_they_left() {
     pass(&device, 3_600 + 300);
     assert!(obama(&device), "forgotten after an hour");
     let expected = [
-        "granted", "already-inside", "granted", "already-inside", "barack_obama left", "granted",
-        "already-inside", "granted",
+        "granted",
+        "already-inside",
+        "granted",
+        "already-inside",
+        "barack_obama left",
+        "granted",
+        "already-inside",
+        "granted",
     ];
     assert_eq!(told(&stage, device), expected);
 }
