@@ -42,6 +42,8 @@ pub struct Rules {
 
 /// Longest time for enough passive cues, and for the vote that confirms.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A face that has passed a challenge and is followed since is not asked again for so long.
+const PROVEN_FOR: Duration = Duration::from_secs(30);
 /// A face that is examined tells who it is while it is turned by no more than this.
 const LOOKS_ON_DEG: f64 = 20.0;
 /// Tracks whose looks are kept; a door sees fewer faces that count.
@@ -96,6 +98,15 @@ pub struct Liveness {
     rules: Rules,
     tracks: Vec<(u32, liveness::Track, Duration)>,
     exam: Option<Exam>,
+    proven: Option<Proven>,
+}
+
+/// Who has passed a challenge and still stands there.
+#[derive(Debug)]
+struct Proven {
+    track: u32,
+    person: String,
+    until: Duration,
 }
 
 /// One face, examined.
@@ -145,6 +156,7 @@ impl Liveness {
             rules,
             tracks: vec![],
             exam: None,
+            proven: None,
         }
     }
 
@@ -216,6 +228,11 @@ impl Liveness {
         };
         match (decision.track == Some(exam.track), &exam.phase) {
             (true, Phase::Confirming { .. }) if granted == Some(&exam.person) => {
+                self.proven = Some(Proven {
+                    track: exam.track,
+                    person: exam.person.clone(),
+                    until: now + PROVEN_FOR,
+                });
                 self.exam = None;
                 vec![Step::Decided(decision)]
             }
@@ -231,6 +248,7 @@ impl Liveness {
     /// Somebody else stands there now: who was being examined has failed.
     pub fn visitor_changed(&mut self) -> Option<Decision> {
         self.tracks.clear();
+        self.proven = None;
         self.exam.take().map(Exam::not_live)
     }
 
@@ -242,8 +260,12 @@ impl Liveness {
         random: u64,
         now: Duration,
     ) -> Vec<Step> {
+        let is_proven = self.proven.as_ref().is_some_and(|proven| {
+            proven.track == track && proven.person == person && now < proven.until
+        });
         let (phase, asked) = match (self.rules.level, self.cues(track)) {
             (Level::Off, _) => return vec![Step::Decided(granted)],
+            (Level::Challenge, _) if is_proven => return vec![Step::Decided(granted)],
             (Level::Passive, Some(cues)) if cues.live() => return vec![Step::Decided(granted)],
             (Level::Passive, Some(_)) => {
                 return vec![Step::Decided(not_live(granted, Reason::NotLive))];

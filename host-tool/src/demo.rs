@@ -159,11 +159,10 @@ impl Stage {
     /// # Errors
     /// As for [`Stage::start`] and [`Stage::stop`]; [`Error::Client`].
     pub fn challenging(self, data: &Path, zoo: &Path) -> Result<Stage, Error> {
-        let (credentials, first_at) = (self.credentials.clone(), self.first_at);
+        let credentials = self.credentials.clone();
         self.stop()?;
         let mut stage = Stage {
             credentials,
-            first_at,
             ..Stage::start_at(data, zoo, Level::Challenge)?
         };
         stage.listen()?;

@@ -232,3 +232,23 @@ fn who_was_found_alive_has_to_be_the_person_still() {
         "too late"
     );
 }
+
+#[test]
+fn who_has_passed_and_stays_is_not_asked_again_for_a_while() {
+    let mut live = liveness(Level::Challenge);
+    live.decided(granted(TRACK, "ada"), 0, at(0));
+    live.exam.as_mut().unwrap().phase = Phase::Confirming { since: at(30) };
+    let passes = |decision: &Decision| vec![Step::Decided(decision.clone())];
+    let ada = granted(TRACK, "ada");
+    assert_eq!(live.decided(ada.clone(), 0, at(31)), passes(&ada));
+    assert_eq!(live.decided(ada.clone(), 0, at(330)), passes(&ada));
+    let asked = [Step::Ask(Prompt::LookStraight)];
+    for (decision, when) in [
+        (granted(TRACK, "bob"), at(62)),
+        (granted(8, "ada"), at(62)),
+        (ada, at(331)),
+    ] {
+        assert_eq!(live.decided(decision, 0, when), asked);
+        live.exam = None;
+    }
+}
