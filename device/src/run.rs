@@ -18,8 +18,8 @@ mod lockdown;
 mod pairing;
 mod people;
 mod schedule;
-mod see;
 mod second;
+mod see;
 mod visit;
 mod watched;
 

@@ -223,7 +223,8 @@ impl Worker {
                 | Part::Buzzer
                 | Part::Button
                 | Part::DoorSensor
-                | Part::Contact => "struck in the panel",
+                | Part::Contact
+                | Part::Keypad => "struck in the panel",
             });
         }
         device.stop();
