@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use facelatch_boards::{BoardFile, CameraFacts};
+use facelatch_models::liveness::Level;
 
 use crate::{Config, Error, Settings, StopAfter, Supervisor, seal::private_folder};
 
@@ -20,7 +21,8 @@ pub struct Args {
     /// Settings; DIR/device.toml if not given, written with all defaults at the first start.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Sim board: photos to show to the camera, in order of name or as its replay.toml says.
+    /// Sim board: photos to show to the camera, in order of name or as its replay.toml says. They do not move: passive
+    /// liveness is off.
     #[arg(long, value_name = "DIR")]
     pub replay: Option<PathBuf>,
     /// Address and port for hosts, instead of link.tcp_listen in the settings; "" for none.
@@ -84,6 +86,10 @@ impl Args {
         }
         if let Some(serial) = &self.serial {
             config.link.serial_port.clone_from(serial);
+        }
+        if self.replay.is_some() && config.liveness.level == Level::Passive {
+            log::info!("photos do not move: liveness.level is off for this replay");
+            config.liveness.level = Level::Off;
         }
         let stop_after = match (self.once, self.frames) {
             (true, _) => StopAfter::Replay,

@@ -321,6 +321,13 @@ impl Stage {
         })
     }
 
+    /// Lets so much simulated time pass, with nobody in sight.
+    pub fn wait(&self, time: Duration) {
+        if let Some(clock) = &self.sim.clock {
+            clock.advance(time);
+        }
+    }
+
     /// Stops the door and waits for it.
     ///
     /// # Errors

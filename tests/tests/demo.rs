@@ -20,7 +20,7 @@ fn the_demo_ends_well_and_says_so_in_json() {
     let mut granted = Vec::new();
     let mut denied = Vec::new();
     let mut enrolled = Vec::new();
-    let mut not_live = 0;
+    let (mut not_live, mut locked_out) = (0, 0);
     for line in ended.out.lines().filter(|line| !line.trim().is_empty()) {
         let visitor: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
         for key in [
@@ -47,6 +47,7 @@ fn the_demo_ends_well_and_says_so_in_json() {
             }
             Some("denied") => {
                 not_live += usize::from(visitor["reason"] == "not-live");
+                locked_out += usize::from(visitor["reason"] == "locked-out");
                 denied.push(photo);
             }
             Some("enrolled") => {
@@ -68,6 +69,7 @@ fn the_demo_ends_well_and_says_so_in_json() {
         assert!(!among(&granted, photo), "{photo} is among {granted:?}");
     }
     assert_eq!(not_live, 1, "the photo that was held up");
+    assert_eq!(locked_out, 1, "who came while faces were locked out");
     let pictures = fs::read_dir(folder.path().join("demo-output")).expect("tagged pictures");
     assert!(
         pictures.count() >= granted.len(),

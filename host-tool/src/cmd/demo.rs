@@ -3,8 +3,10 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use facelatch_device::Config;
 use facelatch_models::{
     classifier::TrainConfig,
     image::decode,
@@ -43,12 +45,16 @@ const ADMIN_PHOTO: &str = "enroll/eileen_collins/astronaut.png";
 const NEWCOMER_PHOTO: &str = "biden.jpg";
 const NEWCOMER: &str = "joe_biden";
 
+/// Why nobody gets in while faces are locked out.
+const LOCKED_OUT: &str = "locked-out";
+
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Starts the door daemon on a simulated board in this process, pairs with it, enrolls two people from shipped photos, trains,
 pushes the result over TCP, and lets visitors come whose photos were not enrolled: the enrolled person gets in; a stranger, half
-faces, a cat, an empty scene and a dark frame do not. Then the button is held, an admin vouches by her face, and the stranger
+faces, a cat, an empty scene and a dark frame do not. A stranger who tries five times locks faces out for half a minute, for
+everybody. Then the button is held, an admin vouches by her face, and the stranger
 is enrolled, turning as the light asks, and gets in. Then the door asks for a challenge: a photo held up does not get in, a
 rendered head that turns as asked does. Real networks and sockets; simulated camera, relay and time.
 
@@ -163,6 +169,17 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     global
         .format()
+        .say("\na stranger tries again and again; faces are locked out for half a minute")?;
+    for (wait, locked_out, entry) in attempts(&visitors) {
+        stage.wait(wait);
+        let mut visit = stage.show(&folder, &entry)?;
+        visit.expected &= (visit.reason == LOCKED_OUT) == locked_out;
+        pictures.write(&folder, &entry, &visit, &args.out)?;
+        all_expected &= visit.expected;
+        global.format().print(&Report(visit))?;
+    }
+    global
+        .format()
         .say("\nthe button is held; an admin vouches, and a stranger turns as the light asks")?;
     if let Some([sitting, later]) = newcomer(&visitors) {
         let photo = pictures.photo(&folder, &sitting)?;
@@ -197,6 +214,34 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         args.out.display()
     ))?;
     Ok(if all_expected { Exit::Done } else { Exit::No })
+}
+
+/// A stranger who tries as often as the door allows, and whoever is known meanwhile and later: how long after the visit
+/// before, and whether the door is locked out.
+fn attempts(visitors: &[Entry]) -> Vec<(Duration, bool, Entry)> {
+    let find = |is: &dyn Fn(&Entry) -> bool| visitors.iter().find(|entry| is(entry));
+    let stranger = find(&|entry| entry.photo == Path::new(NEWCOMER_PHOTO));
+    let (Some(stranger), Some(known)) = (stranger, find(&|entry| entry.expect != NOBODY)) else {
+        return vec![];
+    };
+    let rules = Config::default().lockout();
+    let named = |what: String, expect: &str, entry: &Entry| Entry {
+        what,
+        expect: expect.to_owned(),
+        ..entry.clone()
+    };
+    let tries = (1..=rules.denials).map(|n| {
+        let what = format!("the stranger, attempt {n}");
+        (Duration::ZERO, false, named(what, NOBODY, stranger))
+    });
+    let meanwhile = named("an enrolled person meanwhile".to_owned(), NOBODY, known);
+    let later = named("the same, when it is over".to_owned(), &known.expect, known);
+    tries
+        .chain([
+            (Duration::ZERO, true, meanwhile),
+            (rules.first, false, later),
+        ])
+        .collect()
 }
 
 /// The stranger, being enrolled and then coming back.
