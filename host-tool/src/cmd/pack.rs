@@ -208,6 +208,12 @@ fn policy(home: &Home, what: &What) -> Result<Option<String>, Error> {
 }
 
 impl Gathered {
+    /// Whether there is no policy in it, and nobody said that there should be none.
+    #[must_use]
+    pub fn leaves_policy_open(&self) -> bool {
+        !self.policy && !self.what.without_policy
+    }
+
     /// Signs them under a counter that is larger than all this workspace gave before, and than `above`.
     ///
     /// # Errors

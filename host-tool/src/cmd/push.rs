@@ -161,6 +161,7 @@ fn push(
     let bundle = match (&args.bundle, gathered) {
         (Some(bundle), _) => bundle.clone(),
         (None, Some(gathered)) => {
+            keeps_policy(gathered, client)?;
             let highest = client.update_status()?.highest_counter;
             let path = scratch.path().join("bundle.flb");
             write_atomic(&path, &gathered.sign(home, highest)?.0)?;
@@ -194,6 +195,17 @@ fn push(
         rolled_back,
         clock_moved_ms,
     })
+}
+
+/// A door's policy is not dropped by a workspace that only has none, such as another admin's.
+fn keeps_policy(gathered: &Gathered, client: &mut Client) -> Result<(), Error> {
+    if gathered.leaves_policy_open() && client.policy_status()?.policy.is_some() {
+        return Err(Error::NotReady(format!(
+            "{} obeys a policy, and this workspace has none: put policy.toml there, or drop the door's with --without-policy",
+            client.device()
+        )));
+    }
+    Ok(())
 }
 
 fn set_clock(client: &mut Client) -> Result<Option<i64>, Error> {

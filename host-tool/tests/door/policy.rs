@@ -184,4 +184,22 @@ fn a_door_says_which_policy_it_obeys() {
         (&status["clock"], &status["open"]),
         (&true.into(), &false.into())
     );
+    // A workspace without one does not drop it by accident.
+    let push = [
+        "push",
+        "--without-people",
+        "--with-networks",
+        "--no-wait",
+        "--to",
+        &to,
+    ];
+    expect(
+        &home,
+        &push,
+        2,
+        "obeys a policy, and this workspace has none",
+    );
+    let dropped = [&push[..], &["--without-policy"]].concat();
+    // It is offered then; this door has no room for networks.
+    expect(&home, &dropped, 3, "bundles of at most");
 }
