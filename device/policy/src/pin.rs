@@ -1,4 +1,4 @@
-//! PINs as they are written down: Argon2id hashes in PHC form, `$argon2id$v=19$m=8192,t=2,p=1$SALT$HASH`.
+//! PINs as they are written down: Argon2id hashes in PHC form, `$argon2id$v=19$m=4096,t=2,p=1$SALT$HASH`.
 //!
 //! A PIN has at most 27 bits: whoever reads its hash finds it by trying, slow hash or not. What keeps it is that the door
 //! seals its policy and locks out who guesses; the hash keeps it from whoever only glances at the file.
@@ -13,7 +13,7 @@ pub const MIN_DIGITS: usize = 4;
 /// Longest PIN, in digits.
 pub const MAX_DIGITS: usize = 8;
 /// Working memory of a new hash, in KiB: little enough for the smallest board, for as long as a check takes.
-const MEMORY_KIB: u32 = 8_192;
+const MEMORY_KIB: u32 = 4_096;
 /// Passes over that memory in a new hash.
 const PASSES: u32 = 2;
 /// What a hash read from a file may ask for: a policy must not be able to stop the door.
@@ -191,8 +191,8 @@ mod tests {
         let pin = Pin::parse("4711").unwrap();
         let good = PinHash::new(&pin, [7; SALT_LEN]).to_string();
         let changes = [
-            ("m=8192", "m=1048576"),
-            ("m=8192", "m=0"),
+            ("m=4096", "m=1048576"),
+            ("m=4096", "m=0"),
             ("t=2", "t=4000"),
             ("t=2", "t=0"),
             ("p=1", "p=4"),

@@ -149,12 +149,14 @@ impl Running {
     pub(crate) fn adopt(&mut self, prepared: Prepared) -> Result<(), Error> {
         let bundle = prepared.bundle.map(|bundle| bundle.digest);
         self.updates.on_trial = None;
+        let mut is_meant = prepared.on_trial;
         if self.gallery.bundle() == bundle {
             if !prepared.on_trial && self.gallery.before().is_some() {
                 self.gallery.confirm()?;
             }
         } else if self.gallery.before() == Some(bundle) {
             self.gallery.roll_back()?;
+            is_meant = true;
         } else if let (Some(digest), Some(incoming)) = (bundle, incoming(&prepared)) {
             self.update(digest, UpdateStep::Committed)?;
             self.gallery.take_over(&incoming)?;
@@ -166,7 +168,7 @@ impl Running {
             self.networks = networks;
         }
         self.calibration = prepared.calibration;
-        self.adopt_policy(bundle, prepared.policy)?;
+        self.adopt_policy(prepared.policy, is_meant)?;
         self.people_are_new();
         let Some(digest) = bundle else {
             return Ok(());

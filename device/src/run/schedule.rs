@@ -1,8 +1,9 @@
 //! The policy in force in the running door: what it says now of a person and of the door itself, and whether the time is
 //! known. The rules are `facelatch_policy`'s; what follows from them is `policy`'s and the door's.
 //!
-//! A door that had a policy does not do without it: which kind of bundle is in use is kept as an empty file in the data
-//! folder, and if the bundle is gone while its people are still there, nobody passes until another one comes.
+//! A door that had a policy does not do without it by accident: that the bundle in use has one is kept as an empty file in
+//! the data folder. If that bundle is damaged and one without a policy, or none, serves its people in its place, nobody passes
+//! until another is pushed.
 
 use std::{
     fs::{self, File},
@@ -13,7 +14,7 @@ use std::{
 
 use facelatch_models::openset::Reject;
 use facelatch_policy::{Clock, Pass, Refuse};
-use facelatch_protocol::{Digest, PersonId, PolicyStatus};
+use facelatch_protocol::{PersonId, PolicyStatus};
 
 use super::Running;
 use crate::{
@@ -70,20 +71,19 @@ impl Running {
         }
     }
 
-    /// Takes over a bundle's policy, or that it has none.
+    /// Takes over a bundle's policy, or that it has none. `is_meant`: somebody pushed it like that, or its own people came
+    /// back with it.
     ///
     /// # Errors
     /// [`Error::Storage`] if it cannot be kept which; then nobody passes.
     pub(super) fn adopt_policy(
         &mut self,
-        bundle: Option<Digest>,
         policy: Option<InForce>,
+        is_meant: bool,
     ) -> Result<(), Error> {
         self.hours.holds = None;
         let had_one = self.data.join(FILE).exists();
-        // Without a bundle, its people should be gone, too.
-        let bundle_is_gone = bundle.is_none() && self.gallery.bundle().is_some();
-        self.hours.policy_lost = bundle_is_gone && had_one;
+        self.hours.policy_lost = had_one && policy.is_none() && !is_meant;
         self.policy = policy;
         if self.hours.policy_lost {
             let why = "the bundle with the door's policy is gone: nobody passes, push one again";

@@ -1,7 +1,7 @@
 //! The policy at the door, with the audit record as the witness: hours and clocks, every refusal's reason, the schedule that
 //! holds the door open, and what becomes of a policy with its bundle.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use facelatch_boards::Latch;
 use facelatch_device::{Device, audit::What};
@@ -357,18 +357,53 @@ fn a_policy_goes_with_the_bundle_that_brought_it() {
 
 #[test]
 fn a_policy_survives_a_restart_sealed_and_without_it_nobody_passes() {
-    let mut stage = stage();
-    stage.config.update.trial_frames = 8;
-    let device = stage.start();
-    let mut site = Site::of(&device);
-    site.set_clock(SATURDAY);
-    site.obey(OFFICE);
-    // Until it has proved itself, its people would be gone with it.
-    site.prove();
-    stop(device);
-    let bundles = stage.data().join("bundles");
+    // With a bundle without a policy before it, which takes its place, and without one.
+    for has_previous in [false, true] {
+        let mut stage = stage();
+        stage.config.update.trial_frames = 8;
+        let device = stage.start();
+        let mut site = Site::of(&device);
+        site.set_clock(SATURDAY);
+        if has_previous {
+            site.push(&[]);
+            site.prove();
+        }
+        site.obey(OFFICE);
+        // Until it has proved itself, its people would be gone with it.
+        site.prove();
+        let counter = site.counter;
+        stop(device);
+        let sealed = sealed_parts(&stage);
+        assert_eq!(sealed.len(), 1, "the policy's: people are in the gallery");
+
+        let device = stage.start();
+        let mut site = Site::of(&device);
+        site.set_clock(SATURDAY);
+        assert!(!site.opens());
+        assert_eq!(site.status().people, 1);
+        stop(device);
+
+        // Its people are still in the gallery; what they may is not known any more, also at the start after this one.
+        std::fs::remove_file(&sealed[0]).unwrap();
+        stop(stage.start());
+        let device = stage.start();
+        let mut site = Site::of(&device);
+        site.set_clock(FRIDAY);
+        assert!(!site.opens());
+        assert!(site.host.status().last_fault.is_some());
+        site.counter = counter;
+        site.obey(OFFICE);
+        assert!(site.opens());
+        stop(device);
+        let expected = [Reason::NotNow, Reason::Fault, Reason::Granted];
+        assert_eq!(reasons(&stage), expected, "{has_previous}");
+    }
+}
+
+/// The sealed files among a door's bundles, none of which names anybody in clear.
+fn sealed_parts(stage: &Stage) -> Vec<PathBuf> {
     let mut sealed = vec![];
-    for entry in std::fs::read_dir(&bundles).unwrap() {
+    for entry in std::fs::read_dir(stage.data().join("bundles")).unwrap() {
         let path = entry.unwrap().path();
         if !path.is_file() {
             continue;
@@ -382,26 +417,5 @@ fn a_policy_survives_a_restart_sealed_and_without_it_nobody_passes() {
             sealed.push(path);
         }
     }
-    assert_eq!(sealed.len(), 1, "the policy's: people are in the gallery");
-
-    let device = stage.start();
-    let mut site = Site::of(&device);
-    site.set_clock(SATURDAY);
-    assert!(!site.opens());
-    assert_eq!(site.status().people, 1);
-    stop(device);
-
-    // Its people are still in the gallery; what they may is not known any more.
-    std::fs::remove_file(&sealed[0]).unwrap();
-    let device = stage.start();
-    let mut site = Site::of(&device);
-    site.set_clock(FRIDAY);
-    assert!(!site.opens());
-    assert!(site.host.status().last_fault.is_some());
-    site.counter = 1;
-    site.obey(OFFICE);
-    assert!(site.opens());
-    stop(device);
-    let expected = [Reason::NotNow, Reason::Fault, Reason::Granted];
-    assert_eq!(reasons(&stage), expected);
+    sealed
 }
