@@ -279,7 +279,8 @@ mod tests {
 
     #[test]
     fn a_matrix_on_which_no_pin_could_be_typed_is_refused() {
-        let cases: [(&str, fn(&mut MatrixFacts)); 5] = [
+        type Change = fn(&mut MatrixFacts);
+        let cases: [(&str, Change); 5] = [
             ("keypad.rows", |facts| facts.rows.clear()),
             ("keypad.columns", |facts| facts.columns = vec![1; 9]),
             ("3 characters for each of 4", |facts| {

@@ -125,7 +125,7 @@ impl Attempts {
             None => 0,
             Some(Lock::Until(until)) => {
                 // A begun millisecond counts, so that what is not over is not kept as over.
-                let left = until.saturating_sub(now).as_micros().div_ceil(1_000);
+                let left = until.saturating_sub(now).as_nanos().div_ceil(1_000_000);
                 u64::try_from(left).unwrap_or(u64::MAX - 1)
             }
             Some(Lock::Disabled) => u64::MAX,

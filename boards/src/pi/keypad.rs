@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rppal::gpio::{InputPin, IoPin, Level, Mode, PullUpDown};
+use rppal::gpio::{Bias, InputPin, IoPin, Level, Mode};
 use serialport::{SerialPort, TTYPort};
 
 use super::{input, line};
@@ -107,7 +107,7 @@ impl MatrixKeypad {
         let rows = facts.rows.iter().map(|number| {
             let pin = line(*number).map_err(|e| failed(format!("line {number}"), e))?;
             let mut pin = pin.into_io(Mode::Input);
-            pin.set_pullupdown(PullUpDown::Off);
+            pin.set_bias(Bias::Off);
             Ok(pin)
         });
         let columns = facts.columns.iter().map(|number| {

@@ -160,8 +160,13 @@ fn request_of(
         Request::PersonRemove { person } => running
             .gallery
             .remove_person(&person)
-            .and_then(|()| running.people_changed(What::PersonRemoved { person }))
-            .and_then(|()| running.forget_visits()),
+            .and_then(|()| {
+                let what = What::PersonRemoved {
+                    person: person.clone(),
+                };
+                running.people_changed(what)
+            })
+            .and_then(|()| running.forget_visits_of(&person)),
         Request::TemplateAdd { person, template } => template_add(running, person, &template),
         Request::Hosts { after } => {
             return Ok(Response::Hosts(running.hosts.page(after.as_ref())));

@@ -179,7 +179,7 @@ impl Running {
     /// The bundle on trial has proved itself.
     fn confirm(&mut self) -> Result<(), Error> {
         self.gallery.confirm()?;
-        self.forget_visits()?;
+        self.forget_visits_of_others()?;
         match self.progress.active {
             Some(bundle) => self.update(bundle.digest, UpdateStep::Confirmed),
             None => Ok(()),

@@ -337,8 +337,14 @@ impl Running {
         self.visits.ledger.left(&person, self.clock.now())
     }
 
-    /// Nothing is remembered of people who are not enrolled any more.
-    pub(crate) fn forget_visits(&mut self) -> Result<(), Error> {
+    /// Nothing is remembered of somebody who was removed.
+    pub(crate) fn forget_visits_of(&mut self, person: &PersonId) -> Result<(), Error> {
+        let (now, ledger) = (self.clock.now(), &mut self.visits.ledger);
+        ledger.keep_only(now, |known| known != person)
+    }
+
+    /// Nothing is remembered of people who are not enrolled any more, once no bundle on trial may bring them back.
+    pub(super) fn forget_visits_of_others(&mut self) -> Result<(), Error> {
         let (now, gallery) = (self.clock.now(), &self.gallery);
         let is_enrolled = |person: &PersonId| gallery.contains(person);
         self.visits.ledger.keep_only(now, is_enrolled)
