@@ -61,7 +61,8 @@ fn several_faces_are_treated_as_the_settings_say() {
     let beside_a_stranger = BESIDE;
     let before_a_stranger = [(OBAMA, 420), (BIDEN, 400)];
     let both_known = [(OBAMA, 300), (COLLINS, 440)];
-    let cases: [(Several, &[(&str, u32)], bool, Reason); 9] = [
+    type People = [(&'static str, u32)];
+    let cases: [(Several, &People, bool, Reason); 9] = [
         (
             NearestOrKnown,
             &beside_a_stranger,

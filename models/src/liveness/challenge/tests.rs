@@ -273,6 +273,7 @@ fn all_orders_are_drawn_equally_and_have_both_sides() {
 #[test]
 fn the_head_that_turns_is_the_person_s() {
     type Who = fn(usize, f64) -> Option<bool>;
+    type Case = (&'static str, Who, Result<(), Option<Failure>>);
     let frontal = |yaw: f64| yaw.abs() < 15.0;
     let turns = turning(&[35.0, 0.0, -35.0], Shown::Head);
     let yaws: Vec<f64> = turns
@@ -283,7 +284,7 @@ fn the_head_that_turns_is_the_person_s() {
         })
         .collect();
     assert!(frontal(yaws[24]), "the middle between the turns");
-    let cases: [(&str, Who, Result<(), Option<Failure>>); 5] = [
+    let cases: [Case; 5] = [
         (
             "known while it looks on",
             |_, yaw| (yaw.abs() < 15.0).then_some(true),
