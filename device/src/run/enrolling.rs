@@ -258,6 +258,8 @@ impl Running {
                 self.forget_faces();
                 // At most `enroll.frames`, 20.
                 let (templates, coverage) = (newcomer.templates.len() as u8, newcomer.coverage);
+                let (taken, wanted) = (templates, templates);
+                self.tell(Step::Taken { taken, wanted });
                 match self.admit(newcomer) {
                     Ok(person) => {
                         self.tell(Step::Done {
