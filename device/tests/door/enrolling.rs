@@ -149,7 +149,7 @@ fn only_the_policys_admins_vouch_and_no_face_opens_meanwhile() {
     let stage = stage(Stage::empty());
     let device = stage.start();
     let mut host = Host::connect(&device);
-    let policy = b"[people.eileen_collins]\nadmin = true\n".to_vec();
+    let policy = b"zone = \"UTC\"\n[people.eileen_collins]\nadmin = true\n".to_vec();
     let parts = [
         gallery(records()),
         (PartKind::Policy, "policy.toml", policy),
