@@ -277,6 +277,9 @@ impl Enrollment {
             return Progress::Waiting;
         };
         window.last = Some(reason);
+        if let Stage::Posing(posing) = &mut window.stage {
+            posing.admin_in_view = false;
+        }
         let helps = [
             (Reason::TooFar, Prompt::ComeNearer),
             (Reason::Blurred, Prompt::HoldStill),

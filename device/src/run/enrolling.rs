@@ -96,6 +96,7 @@ impl Running {
             host,
             name,
         })))?;
+        self.forget_faces();
         let (now, rules) = (self.clock.now(), self.config.enroll());
         let progress = self.enrollment.open(wanted, now, &rules);
         self.enrolled(progress);
@@ -171,6 +172,7 @@ impl Running {
         let Some(admin) = admin.filter(|admin| self.may_vouch(admin)) else {
             return self.end_enrollment(NotEnrolled::NotAdmin);
         };
+        self.forget_faces();
         self.tell(Step::Vouched {
             admin: admin.clone(),
         });
@@ -179,7 +181,7 @@ impl Running {
         self.enrolled(progress);
     }
 
-    /// A frame's faces, while a newcomer's is awaited: true, and the frame shows the door nobody. False: nobody's is, and
+    /// A frame's faces, while a newcomer's is awaited: true, and nothing else is made of the frame. False: nobody's is, and
     /// the frame goes its usual way.
     pub(super) fn enrolling(&mut self, image: &RgbImage, faces: &[Face]) -> Result<bool, Error> {
         if !self.enrollment.awaits_newcomer() {
@@ -258,6 +260,8 @@ impl Running {
                 self.forget_faces();
                 // At most `enroll.frames`, 20.
                 let (templates, coverage) = (newcomer.templates.len() as u8, newcomer.coverage);
+                let (taken, wanted) = (templates, templates);
+                self.tell(Step::Taken { taken, wanted });
                 match self.admit(newcomer) {
                     Ok(person) => {
                         self.tell(Step::Done {

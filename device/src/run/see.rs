@@ -35,14 +35,11 @@ impl Running {
     pub(super) fn frame(&mut self, frame: &Frame) -> Result<bool, Error> {
         let began = Instant::now();
         self.visitor(frame.label.as_deref());
-        let View { seen, looks } = self.look(frame)?;
+        let Some(View { seen, looks }) = self.look(frame)? else {
+            return Ok(true);
+        };
         let judged = !matches!(seen, Seen::Dark);
         let now = self.clock.now();
-        if self.enrollment.awaits_newcomer()
-            && let Some(given_up) = self.liveness.visitor_changed()
-        {
-            self.conclude(&given_up, began);
-        }
         let steps = self.liveness.look(looks, now);
         self.take(steps, began);
         for decision in self.vote.count(seen, now) {
@@ -50,23 +47,21 @@ impl Running {
             if decision.track.is_none() && frame.label.is_none() {
                 continue;
             }
-            // Nobody is let in while a newcomer is looked at: there is nothing to prove.
-            let steps = match self.enrollment.awaits_newcomer() {
-                true => vec![Step::Decided(decision)],
-                false => self.liveness.decided(decision, random()?, now),
-            };
+            let steps = self.liveness.decided(decision, random()?, now);
             self.take(steps, began);
         }
         Ok(judged)
     }
 
-    /// From pixels to what one frame says.
-    fn look(&mut self, frame: &Frame) -> Result<View, Error> {
+    /// From pixels to what one frame says; `None` if it went to an enrollment.
+    fn look(&mut self, frame: &Frame) -> Result<Option<View>, Error> {
         let limits = self.config.limits();
         let image = &frame.image;
-        let nothing = |seen| View {
-            seen,
-            looks: vec![],
+        let nothing = |seen| {
+            Some(View {
+                seen,
+                looks: vec![],
+            })
         };
         if quality::scene_is_dark(image, &limits) {
             return Ok(nothing(Seen::Dark));
@@ -75,7 +70,7 @@ impl Running {
         let tracks = self.tracker.assign(&faces, searched, self.clock.now());
         self.tick();
         if self.enrolling(image, &faces)? {
-            return Ok(nothing(Seen::Nobody));
+            return Ok(None);
         }
         let mut chosen = match quality::choose(&faces, &limits) {
             Choice::Nobody => return Ok(nothing(Seen::Nobody)),
@@ -118,14 +113,14 @@ impl Running {
                 sightings.push(Sighting { track, verdict });
             }
         }
-        Ok(View {
+        Ok(Some(View {
             seen: Seen::Faces {
                 faces: sightings,
                 searched,
                 together: chosen.together,
             },
             looks,
-        })
+        }))
     }
 
     /// The faces of a frame, and whether all of it was searched: always where the frame may settle a grant.

@@ -96,7 +96,7 @@ fn a_host_opens_it_for_a_face_that_is_let_in_then_and_is_nobody_elses_later() {
     assert_eq!(host.ask(opening(Some(id("barack")))), Response::Done);
     let busy = Response::Refused(Refusal::Enrolling);
     assert_eq!(host.ask(opening(None)), busy);
-    show(&device, long("visitors/obama2.jpg", 60));
+    show(&device, long("enroll/barack_obama/obama.jpg", 60));
     let panel = device.sim().unwrap().panel.clone();
     assert!(panel.heard().contains(&Sound::Granted));
     assert!(was_unlocked(&latch(&device)), "known to the next frames");
@@ -104,7 +104,7 @@ fn a_host_opens_it_for_a_face_that_is_let_in_then_and_is_nobody_elses_later() {
     assert_eq!(host.ask(opening(Some(id("barack")))), taken);
 
     assert_eq!(host.ask(opening(None)), Response::Done);
-    show(&device, long("visitors/obama3.jpg", 10));
+    show(&device, long("enroll/barack_obama/obama.jpg", 10));
     assert_eq!(host.ask(opening(None)), Response::Done, "it was refused");
     assert_eq!(host.ask(Request::EnrollmentClose), Response::Done);
     assert_eq!(host.ask(Request::EnrollmentClose), Response::Done);
@@ -149,7 +149,7 @@ fn only_the_policys_admins_vouch_and_no_face_opens_meanwhile() {
     let stage = stage(Stage::empty());
     let device = stage.start();
     let mut host = Host::connect(&device);
-    let policy = b"[people.eileen_collins]\nadmin = true\n".to_vec();
+    let policy = b"zone = \"UTC\"\n[people.eileen_collins]\nadmin = true\n".to_vec();
     let parts = [
         gallery(records()),
         (PartKind::Policy, "policy.toml", policy),

@@ -129,7 +129,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     home.put_trained(&trained)?;
     write_atomic(
         &home.policy_path(),
-        format!("[people.{ADMIN}]\nadmin = true\n").as_bytes(),
+        format!("zone = \"UTC\"\n[people.{ADMIN}]\nadmin = true\n").as_bytes(),
     )?;
     let (bundle, packed) = gather(&home, &What::default(), || global.zoo())?.sign(&home, 0)?;
     let bundle_file = scratch.path().join("demo.flb");

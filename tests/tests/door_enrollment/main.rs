@@ -17,7 +17,7 @@ use image::imageops::{blur, crop_imm, replace};
 use crate::stage::{HELD, Stage, sitter};
 
 fn newcomers_photo() -> PathBuf {
-    data("demo/visitors/obama2.jpg")
+    data("demo/enroll/barack_obama/obama.jpg")
 }
 
 fn others_photo() -> PathBuf {

@@ -51,7 +51,7 @@ impl Stage {
         let photos = stage.at("photos");
         stage.host.done(&["enroll", &photos.to_string_lossy()]);
         stage.host.done(&["train"]);
-        let policy = "[people.eileen_collins]\nadmin = true\n";
+        let policy = "zone = \"UTC\"\n[people.eileen_collins]\nadmin = true\n";
         std::fs::write(stage.host.home().policy_path(), policy).expect("a small file");
         let door = stage.start();
         let code = door.device.pairing_code().expect("a new door");
