@@ -198,7 +198,8 @@ pub enum Request {
         /// Whether it begins.
         on: bool,
     },
-    /// Gives a person another id and name; templates and rules of the old id go with it. Answered with [`Response::Done`].
+    /// Gives a person another id and name; templates go with it. Not allowed while the policy has rules for the old id: they
+    /// are changed with a bundle. Answered with [`Response::Done`].
     PersonRename {
         /// Id until now.
         person: PersonId,
