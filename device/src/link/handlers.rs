@@ -257,6 +257,8 @@ fn person_rename(
         return Ok(Response::Refused(Refusal::NotAllowed));
     }
     running.gallery.rename_person(person, to, name)?;
+    let now = running.clock.now();
+    running.visits.ledger.rename(person, to, now)?;
     let person = person.clone();
     running.people_changed(match person == *to {
         true => What::PersonRenamed { person },
