@@ -6,7 +6,7 @@ use std::time::Duration;
 use facelatch_boards::sim::{Handle, Picture, Visitor};
 use facelatch_boards::{BoardFile, CameraFacts, Gap, Latch, Pattern, sim::ClockKind};
 use facelatch_device::audit::{Audit, Limits, What};
-use facelatch_device::{Config, Device, Settings, StopAfter};
+use facelatch_device::{Config, Device, Settings, StopAfter, Supervisor};
 use facelatch_host::pad::sitter::Sitter;
 use facelatch_models::image::open;
 use facelatch_models::liveness::Level;
@@ -91,6 +91,7 @@ impl Stage {
             zoo: Some(root().join("models/zoo")),
             stop_after: StopAfter::Never,
             show_codes: false,
+            supervisor: Supervisor::default(),
         })
         .expect("it starts");
         let sim = device.sim().expect("simulated").clone();

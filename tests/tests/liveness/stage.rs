@@ -7,7 +7,7 @@ use facelatch_boards::{
     sim::{ClockKind, Handle, Panel, Visitor},
 };
 use facelatch_device::{
-    Config, Device, Settings, StopAfter,
+    Config, Device, Settings, StopAfter, Supervisor,
     audit::{Audit, Limits, What},
     gallery::{self, Gallery, Incoming},
     seal::DeviceKeys,
@@ -120,6 +120,7 @@ impl Door {
             zoo: Some(zoo().dir().to_owned()),
             stop_after: StopAfter::Never,
             show_codes: false,
+            supervisor: Supervisor::default(),
         })
         .expect("a door");
         let sim = device.sim().expect("a simulated board").clone();
