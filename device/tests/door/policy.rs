@@ -48,11 +48,16 @@ struct Site<'d> {
 impl<'d> Site<'d> {
     fn of(device: &'d Device) -> Site<'d> {
         let host = Host::connect(device);
-        Site {
+        let mut site = Site {
             device,
             host,
             counter: 0,
+        };
+        // Its camera answers when it can.
+        while site.door() == DoorState::Starting {
+            std::thread::sleep(Duration::from_millis(5));
         }
+        site
     }
 
     /// Pushes the demo's people with these parts.
