@@ -47,6 +47,8 @@ pub struct Rules {
 const SAME_FACE: f32 = 0.6;
 /// Frames in a row that are too far from the first one before it counts as another face: a turned head may be, once.
 const STRANGE: u32 = 2;
+/// How often somebody who does not hold the pose asked for is compared with the first frame.
+const LIKENESS: Duration = Duration::from_secs(1);
 /// How much farther than at the door somebody's template may be to count as theirs: a newcomer so near would be taken for
 /// them sooner or later.
 const LOOSER: f32 = 0.03;
@@ -302,12 +304,17 @@ impl Enrollment {
         let Stage::Posing(posing) = &mut window.stage else {
             return false;
         };
+        let mut spacing = rules.spacing;
         if !posing.asked().is_held(head, posing.neutral) {
             window.last = Some(Reason::TurnedAway);
             posing.follow(rect, now, rules);
-            return false;
+            if posing.taken.is_empty() {
+                return false;
+            }
+            // Whoever does not do as asked may be somebody else.
+            spacing = spacing.max(LIKENESS);
         }
-        let due = |at: Duration| now >= at + rules.spacing;
+        let due = |at: Duration| now >= at + spacing;
         posing.looked_at.is_none_or(due)
     }
 
@@ -344,7 +351,8 @@ impl Enrollment {
                 let followed = posing.follow(&look.rect, now, rules);
                 // By its likeness it is the same: from here on it is followed again.
                 posing.seen = Some((look.rect, now));
-                match followed {
+                let held = posing.asked().is_held(look.head, posing.neutral);
+                match followed && held {
                     true => {
                         window.last = None;
                         posing.take(look, now, rules)

@@ -217,10 +217,12 @@ impl Running {
             Mode::Starting => DoorState::Starting,
             Mode::Locked => DoorState::Locked,
             Mode::Unlocked { until } => {
+                // In this order: time that passes in between makes it earlier, never later than it is.
+                let unix_ms = self.unix_ms();
                 let left = until.saturating_sub(self.clock.now()).as_millis();
                 let left = u64::try_from(left).unwrap_or(u64::MAX);
                 DoorState::Unlocked {
-                    until_unix_ms: self.unix_ms().saturating_add(left),
+                    until_unix_ms: unix_ms.saturating_add(left),
                 }
             }
             Mode::OpenBySchedule => DoorState::OpenBySchedule,

@@ -72,6 +72,7 @@ impl Doors {
         config.door.unlock_ms = UNLOCK.as_millis() as u64;
         config.camera.frame_interval_ms = 20;
         config.vote.repeat_ms = 100;
+        config.lockout.denials = 0;
         config.audit.files = 10_000;
         fs::write(path("device.toml"), config.to_text()).unwrap();
         Doors { stage, relay }

@@ -85,6 +85,8 @@ impl Worker {
         let config = &mut stage.config;
         config.door.unlock_ms = UNLOCK.as_millis() as u64;
         config.watchdog.stall_ms = STALL_MS;
+        // Whoever is locked out opens nothing.
+        config.lockout.denials = 0;
         config.camera.retry_ms = 20;
         config.update.trial_frames = 5;
         config.update.trial_starts = 1_000;
