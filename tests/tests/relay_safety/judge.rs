@@ -117,14 +117,14 @@ fn too_long(opened: &Seen, closed: &Seen, entries: &[Entry], rules: &Rules) -> O
     }
 }
 
-fn door(entry: &Entry) -> Option<DoorState> {
+pub(crate) fn door(entry: &Entry) -> Option<DoorState> {
     match entry.what {
         What::Event(EventKind::Door(state)) => Some(state),
         _ => None,
     }
 }
 
-fn opens(state: DoorState) -> bool {
+pub(crate) fn opens(state: DoorState) -> bool {
     match state {
         DoorState::Unlocked { .. } | DoorState::OpenBySchedule | DoorState::Fire => true,
         DoorState::Starting

@@ -16,7 +16,7 @@ use facelatch_tests::programs::program;
 
 use crate::{
     Random,
-    judge::{Rules, Seen, cause, judge},
+    judge::{Rules, Seen, cause, door, judge, opens},
     seed,
     stage::{DEADLINE, Stage, photo, zoo},
 };
@@ -149,7 +149,7 @@ impl Doors {
                     // Records come before the unlocking and after the locking, often within the same millisecond.
                     seen.seq = match life.last().filter(|_| !seen.open) {
                         Some(opened) => opened.seq.max(seq(unix_ms)),
-                        None => seq(unix_ms + 1),
+                        None => opening(entries, unix_ms),
                     };
                     life.push(seen);
                 }
@@ -158,6 +158,16 @@ impl Doors {
         }
         lives
     }
+}
+
+/// The number of the last record before an unlocking in this millisecond: the one that says so. What else was recorded in
+/// the same millisecond came after it.
+fn opening(entries: &[Entry], unix_ms: u64) -> u64 {
+    let known = entries.partition_point(|entry| entry.unix_ms <= unix_ms);
+    let after = |entry: &&Entry| entry.unix_ms == unix_ms && !door(entry).is_some_and(opens);
+    let after = entries[..known].iter().rev().take_while(after).count();
+    let before = known - after;
+    before.checked_sub(1).map_or(0, |at| entries[at].seq)
 }
 
 fn kill(kills: u32) {
