@@ -13,6 +13,7 @@
 mod act;
 mod ask;
 mod enrolling;
+mod flag;
 mod inputs;
 mod lockdown;
 mod pairing;

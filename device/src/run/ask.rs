@@ -1,6 +1,6 @@
 //! Asking whoever stands at the door for something: by event, light and buzzer.
 //!
-//! What is asked, and when, is decided elsewhere: `live`, `see`.
+//! What is asked, and when, is decided elsewhere: `live`, `enroll`, `second`.
 
 use facelatch_boards::{Pattern, Sound};
 use facelatch_protocol::{EventKind, Prompt};
@@ -9,17 +9,24 @@ use super::{HEARD, Running};
 use crate::audit::What;
 
 impl Running {
-    /// Asks for something, until something else is shown.
-    pub(super) fn ask(&mut self, prompt: Prompt) {
+    /// Asks for something, until something else is shown. False if it could not be put on record; then nothing is asked.
+    pub(super) fn ask(&mut self, prompt: Prompt) -> bool {
         if !self.record(What::Event(EventKind::Prompt(prompt))) {
-            return;
+            return false;
         }
         // A denial that is still shown gives way.
         self.ready_at = None;
         self.show(pattern(prompt));
         let sound = sound(prompt);
-        // Never over an alarm.
-        if self.door.sound() == Sound::Silent && sound != Sound::Silent {
+        if sound != Sound::Silent {
+            self.sound_shortly(sound);
+        }
+        true
+    }
+
+    /// A short sound, never over an alarm.
+    pub(super) fn sound_shortly(&mut self, sound: Sound) {
+        if self.door.sound() == Sound::Silent {
             self.quiet_at = Some(self.clock.now() + HEARD);
             self.sound(sound);
         }

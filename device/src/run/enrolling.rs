@@ -14,7 +14,7 @@ use facelatch_protocol::{
 };
 use image::RgbImage;
 
-use super::{DENIED_SHOWN, HEARD, Running, ask::pattern};
+use super::{DENIED_SHOWN, Running, ask::pattern};
 use crate::{
     audit::What,
     door::{Asker, Mode},
@@ -144,10 +144,7 @@ impl Running {
     pub(super) fn tells_of_admin(&mut self, decision: &Decision) -> bool {
         match (&decision.outcome, decision.track) {
             (Outcome::Denied(vote::Reason::Quality(reason)), Some(_)) => {
-                let reason = wire_reason(policy::Reason::NotRecognised(vote::Reason::Quality(
-                    *reason,
-                )));
-                let progress = self.enrollment.poor(reason);
+                let progress = self.poor(*reason);
                 self.enrolled(progress);
                 false
             }
@@ -209,11 +206,7 @@ impl Running {
         };
         let (face, measures) = match good {
             Ok(good) => good,
-            Err(reason) => {
-                let reason = vote::Reason::Quality(reason);
-                let reason = wire_reason(policy::Reason::NotRecognised(reason));
-                return Ok(self.enrollment.poor(reason));
-            }
+            Err(reason) => return Ok(self.poor(reason)),
         };
         let (now, rules) = (self.clock.now(), self.config.enroll());
         let head = Head {
@@ -239,11 +232,19 @@ impl Running {
         Ok(self.enrollment.face(look, now, &rules)?)
     }
 
+    /// A face that is not good enough, in the words of the link.
+    fn poor(&mut self, reason: quality::Reason) -> Progress {
+        let reason = policy::Reason::NotRecognised(vote::Reason::Quality(reason));
+        self.enrollment.poor(wire_reason(reason))
+    }
+
     /// What an enrollment came to.
     fn enrolled(&mut self, progress: Progress) {
         match progress {
             Progress::Waiting => {}
-            Progress::Ask(prompt) => self.ask(prompt),
+            Progress::Ask(prompt) => {
+                self.ask(prompt);
+            }
             Progress::Hint(prompt) => {
                 self.record(What::Event(EventKind::Prompt(prompt)));
             }
@@ -355,14 +356,9 @@ impl Running {
         if self.is_shut() {
             return self.show(self.door.mode().pattern());
         }
-        let now = self.clock.now();
         self.show(pattern);
-        self.ready_at = Some(now + DENIED_SHOWN);
-        // An alarm is not drowned out.
-        if self.door.sound() == Sound::Silent {
-            self.sound(sound);
-            self.quiet_at = Some(now + HEARD);
-        }
+        self.ready_at = Some(self.clock.now() + DENIED_SHOWN);
+        self.sound_shortly(sound);
     }
 
     /// Shows the door's pattern; while somebody is being enrolled, what they are asked for instead of "ready".

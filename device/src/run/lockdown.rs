@@ -1,14 +1,10 @@
 //! A lockdown outlives the process: whoever cuts the power does not end it. Kept as an empty file in the data folder.
 
-use std::{
-    fs::{self, File},
-    io,
-    path::Path,
-};
+use std::path::Path;
 
 use facelatch_protocol::DoorState;
 
-use super::Running;
+use super::{Running, flag::keep};
 use crate::{
     door::{Asker, Event},
     error::Error,
@@ -26,24 +22,11 @@ impl Running {
     pub(crate) fn lockdown(&mut self, on: bool, by: Asker) -> Result<DoorState, Error> {
         if on {
             self.step(Event::Lockdown { on, by });
-            keep(&self.data, on)?;
+            keep(&self.data, FILE, on, "note the lockdown in")?;
         } else {
-            keep(&self.data, on)?;
+            keep(&self.data, FILE, on, "note the lockdown in")?;
             self.step(Event::Lockdown { on, by });
         }
         Ok(self.door_state())
     }
-}
-
-fn keep(data: &Path, on: bool) -> Result<(), Error> {
-    let path = data.join(FILE);
-    let done = match on {
-        true => File::create(&path).and_then(|file| file.sync_all()),
-        false => match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            Ok(()) | Err(_) => Ok(()),
-        },
-    };
-    done.and_then(|()| File::open(data)?.sync_all())
-        .map_err(Error::storage("note the lockdown in", &path))
 }

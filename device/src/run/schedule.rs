@@ -5,18 +5,13 @@
 //! the data folder. If that bundle is damaged and one without a policy, or none, serves its people in its place, nobody passes
 //! until another is pushed.
 
-use std::{
-    fs::{self, File},
-    io,
-    path::Path,
-    time::Duration,
-};
+use std::time::Duration;
 
 use facelatch_models::openset::Reject;
 use facelatch_policy::{Clock, Pass, Refuse};
 use facelatch_protocol::{PersonId, PolicyStatus};
 
-use super::Running;
+use super::{Running, flag::keep};
 use crate::{
     config::TrustClock,
     door::{Event, Record},
@@ -90,7 +85,12 @@ impl Running {
             log::error!("{why}");
             self.note_fault(why);
         } else if had_one != self.policy.is_some() {
-            let kept = keep(&self.data, self.policy.is_some());
+            let kept = keep(
+                &self.data,
+                FILE,
+                self.policy.is_some(),
+                "note the policy in",
+            );
             self.hours.policy_lost = kept.is_err();
             kept?;
         }
@@ -204,18 +204,4 @@ impl Running {
             inside: self.inside(),
         }
     }
-}
-
-/// Keeps whether the bundle in use has a policy.
-fn keep(data: &Path, has_one: bool) -> Result<(), Error> {
-    let path = data.join(FILE);
-    let done = match has_one {
-        true => File::create(&path).and_then(|file| file.sync_all()),
-        false => match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            Ok(()) | Err(_) => Ok(()),
-        },
-    };
-    done.and_then(|()| File::open(data)?.sync_all())
-        .map_err(Error::storage("note the policy in", &path))
 }

@@ -15,16 +15,15 @@ use std::{
     time::Duration,
 };
 
-use facelatch_boards::{Key, Pattern};
+use facelatch_boards::Key;
 use facelatch_policy::{Pass, PinAnswer, Policy};
-use facelatch_protocol::{EventKind, Factor, PersonId, Prompt};
+use facelatch_protocol::{Factor, PersonId, Prompt};
 
 use super::{
     Input, Running,
     visit::{Typed, Visit},
 };
 use crate::{
-    audit::What,
     pin::{Digits, Entry},
     policy::{self, Ruling},
     vote::Decision,
@@ -119,7 +118,7 @@ impl Running {
         }
         // What was typed before counts for nobody.
         self.keys(self.clock.now());
-        if !self.record(What::Event(EventKind::Prompt(Prompt::EnterPin))) {
+        if !self.ask(Prompt::EnterPin) {
             return;
         }
         let limit = Duration::from_millis(self.config.pin.timeout_ms);
@@ -132,8 +131,6 @@ impl Running {
             entry: Entry::new(self.clock.now(), limit),
             checking: false,
         });
-        self.ready_at = None;
-        self.show(Pattern::EnterPin);
     }
 
     /// No PIN came: time is up, or somebody else is there.

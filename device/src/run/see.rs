@@ -165,7 +165,9 @@ impl Running {
     fn take(&mut self, steps: Vec<Step>, began: Instant) {
         for step in steps {
             match step {
-                Step::Ask(prompt) => self.ask(prompt),
+                Step::Ask(prompt) => {
+                    self.ask(prompt);
+                }
                 Step::VoteAgain(track) => self.vote.again(track),
                 Step::Told(track) => self.vote.told(track, self.clock.now()),
                 Step::Decided(decision) => self.conclude(&decision, began),
