@@ -170,6 +170,12 @@ impl Liveness {
         }
     }
 
+    /// Whether passive cues decide, a liveness network's score among them.
+    #[must_use]
+    pub fn uses_cues(&self) -> bool {
+        self.rules.level == Level::Passive
+    }
+
     /// Whether this face is being examined: only looks straight ahead tell who it is, and no others are to be voted on.
     #[must_use]
     pub fn examines(&self, track: u32) -> bool {
@@ -187,7 +193,7 @@ impl Liveness {
         let mine = self.exam.as_ref().map(|exam| exam.track);
         let mut examined = None;
         for look in seen {
-            if self.rules.level == Level::Passive {
+            if self.uses_cues() {
                 self.keep(look.track, look.observation.clone(), now);
             }
             if Some(look.track) == mine {

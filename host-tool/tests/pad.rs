@@ -8,14 +8,14 @@ use facelatch_host::{
     Error,
     embed::detector_config,
     pad::{
-        judge::{Ended, Outcome, judge},
+        judge::{Ended, Eyes, Outcome, judge},
         scene::Photo,
         species::{Dice, Script, Species},
     },
 };
 use facelatch_models::{
     liveness::{Level, challenge::Challenge},
-    mtcnn::{Detector, main_face},
+    mtcnn::main_face,
     zoo::Zoo,
 };
 
@@ -28,9 +28,9 @@ fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-fn clip(detector: &mut Detector, species: Species, photo: &str, seed: u64) -> Outcome {
+fn clip(eyes: &mut Eyes, species: Species, photo: &str, seed: u64) -> Outcome {
     let image = facelatch_models::image::open(&shipped("../tests/data/demo").join(photo)).unwrap();
-    let faces = detector.detect(&image).unwrap();
+    let faces = eyes.detector.detect(&image).unwrap();
     let photo = Photo::new(&image, main_face(&faces, &image).unwrap(), 40.0).unwrap();
     let challenge = Challenge::draw(2, Dice::new(seed).bits());
     let script = Script::new(species, &photo, &challenge, 40.0, seed);
@@ -38,19 +38,23 @@ fn clip(detector: &mut Detector, species: Species, photo: &str, seed: u64) -> Ou
         .times()
         .into_iter()
         .zip(script.frames(&photo).map(Ok::<_, Error>));
-    judge(detector, frames, Some(&challenge)).unwrap()
+    judge(eyes, frames, Some(&challenge)).unwrap()
 }
 
 #[test]
 fn turning_heads_pass_the_challenge_and_synthetic_attacks_do_not() {
     let zoo = Zoo::open(&shipped("../models/zoo")).unwrap();
-    let mut detector = zoo.detector(detector_config(40.0)).unwrap();
+    let mut eyes = Eyes {
+        detector: zoo.detector(detector_config(40.0)).unwrap(),
+        liveness: zoo.liveness().unwrap(),
+    };
+    assert!(eyes.liveness.is_none(), "none ships");
     let mut failures = vec![];
     for species in Species::ALL {
         let turns = species == Species::LiveTurning;
         let mut passive = 0;
         for (i, photo) in PHOTOS.iter().enumerate() {
-            let outcome = clip(&mut detector, species, photo, 100 + i as u64);
+            let outcome = clip(&mut eyes, species, photo, 100 + i as u64);
             passive += usize::from(outcome.passes(Level::Passive) == Some(true));
             if (outcome.challenge == Some(Ended::Passed)) != turns {
                 failures.push(format!("{} of {photo}: {outcome:?}", species.name()));

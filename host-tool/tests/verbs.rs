@@ -301,6 +301,116 @@ fn help_of_every_verb_has_an_example() {
     }
 }
 
+/// R-Net tells faces from what is none: here it stands for a network that tells living faces.
+#[test]
+fn a_liveness_network_is_added_to_a_zoo_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = folder.path();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/zoo");
+    for (from, to) in [
+        ("rnet", "first.onnx"),
+        ("rnet", "second.onnx"),
+        ("pnet", "any.onnx"),
+    ] {
+        fs::copy(shipped.join(format!("mtcnn-{from}-int8.onnx")), at.join(to)).expect("a copy");
+    }
+    let add = |file: &str, out: &str, more: &[&str]| {
+        let args = [
+            "models",
+            "add",
+            file,
+            "--role",
+            "liveness",
+            "--licence",
+            "MIT",
+        ];
+        let args = [&args, &["--out", out, "--json"][..], more].concat();
+        facelatch_with(at, &args, &[("FACELATCH_ZOO", &zoo(at))])
+    };
+    // The zoo that ships until there is another.
+    fn zoo(at: &Path) -> String {
+        let own = at.join("zoo");
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/zoo");
+        let zoo = if own.is_dir() { own } else { shipped };
+        zoo.display().to_string()
+    }
+    let usual = ["--live", "1", "--threshold", "0.5"];
+    struct Refused(&'static str, &'static str, [&'static str; 4], &'static str);
+    let cases = [
+        Refused("no network", "nothing.onnx", usual, "nothing.onnx"),
+        Refused("any size", "any.onnx", usual, "no fixed height"),
+        Refused(
+            "no such output",
+            "first.onnx",
+            ["--live", "2", "--threshold", "0.5"],
+            "place 2",
+        ),
+        Refused(
+            "no probability",
+            "first.onnx",
+            ["--live", "1", "--threshold", "1.5"],
+            "between 0 and 1",
+        ),
+        Refused(
+            "a name that is a path",
+            "first.onnx",
+            ["--live", "1", "--threshold=0.5", "--name=../x"],
+            "plain name",
+        ),
+        Refused(
+            "a name that is taken",
+            "first.onnx",
+            ["--live", "1", "--threshold=0.5", "--name=facenet"],
+            "twice",
+        ),
+    ];
+    let mut failures = vec![];
+    for Refused(what, file, more, says) in cases {
+        let ended = add(file, "zoo", &more);
+        if ended.code != Some(2) || !ended.err.contains(says) || at.join("zoo").exists() {
+            failures.push(format!("{what}: {:?} {}", ended.code, ended.err));
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+
+    let added = json(&add("first.onnx", "zoo", &usual));
+    assert_eq!(
+        (&added["name"], &added["int8"]),
+        (&"first".into(), &true.into())
+    );
+    assert_eq!(added["input_px"], serde_json::json!([24, 24]));
+    let taken = add("second.onnx", "zoo", &usual);
+    assert!(
+        taken.code == Some(2) && taken.err.contains("--replace"),
+        "{}",
+        taken.err
+    );
+    let replaced = json(&add(
+        "second.onnx",
+        "zoo",
+        &[&usual[..], &["--replace"]].concat(),
+    ));
+    assert_eq!(replaced["replaced"], "first");
+    assert!(!at.join("zoo/first.onnx").exists() && at.join("zoo/second.onnx").exists());
+
+    let listed = facelatch_with(
+        at,
+        &["models", "list", "--json"],
+        &[("FACELATCH_ZOO", &zoo(at))],
+    );
+    assert_eq!(listed.code, Some(0), "{}", listed.err);
+    let networks = json(&listed)["networks"].clone();
+    let is_live = |network: &&Value| network["role"] == "liveness";
+    let live: Vec<_> = networks
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(is_live)
+        .collect();
+    assert_eq!(live.len(), 1, "{networks}");
+    assert_eq!(live[0]["liveness"]["live"], 1);
+}
+
 /// From photos to a bundle, and what a damaged workspace or a changed one means for each step.
 #[test]
 fn enroll_train_predict_pack_and_a_damaged_workspace() {

@@ -16,11 +16,13 @@ use serde::{Deserialize, Serialize};
 use crate::{image::Rect, mtcnn::Face};
 
 pub mod challenge;
+pub mod network;
 pub mod passive;
 pub mod patch;
 pub mod planar;
 pub mod signs;
 
+use network::Score;
 use patch::Patch;
 use signs::Signs;
 
@@ -53,6 +55,8 @@ pub struct Observation {
     pub patch: Option<Patch>,
     /// What the frame itself tells against the face.
     pub signs: Signs,
+    /// What a liveness network makes of it; `None` without one.
+    pub score: Option<Score>,
 }
 
 impl Observation {
@@ -65,7 +69,14 @@ impl Observation {
             landmarks: face.landmarks,
             patch: Patch::cut(frame, &face.landmarks),
             signs: Signs::of(frame, &face.rect),
+            score: None,
         }
+    }
+
+    /// The same, with a liveness network's score.
+    #[must_use]
+    pub fn scored(self, score: Option<Score>) -> Observation {
+        Observation { score, ..self }
     }
 }
 
@@ -144,6 +155,7 @@ mod tests {
                 landmarks: [[0.0; 2]; 5],
                 patch: None,
                 signs: Signs::default(),
+                score: None,
             });
         }
         assert_eq!(track.len(), Track::MOST);

@@ -105,6 +105,8 @@ pub enum Role {
     DetectorO,
     /// Face crop to embedding.
     Embedder,
+    /// Face crop to how likely it shows a living face. None ships: none with a licence to ship it has proven itself.
+    Liveness,
 }
 
 /// One network file.
@@ -123,10 +125,13 @@ pub struct Network {
     pub input: Input,
     /// Its outputs, in the file's order.
     pub output: Vec<Output>,
+    /// Liveness only: what the output says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Classes>,
     /// Embedders only: the embedding space.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub space: Option<String>,
-    /// Embedders only: how crops are cut.
+    /// Embedders and liveness: how crops are cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<Crop>,
     /// Embedders only: the mean embedding of a mixed population, taken off before embeddings are compared.
@@ -153,7 +158,31 @@ impl Network {
         }
     }
 
-    /// How an embedder's crops are cut.
+    /// How to read the output of a liveness network.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if the manifest does not say, or says what cannot be.
+    pub fn classes(&self) -> Result<&Classes, Error> {
+        let Some(classes) = &self.liveness else {
+            return Err(self.unusable("the manifest does not say which output means alive".into()));
+        };
+        if classes.live >= Classes::MOST {
+            return Err(self.unusable(format!(
+                "the living class is number {}, above the last of {}",
+                classes.live,
+                Classes::MOST
+            )));
+        }
+        if !(classes.threshold > 0.0 && classes.threshold < 1.0) {
+            return Err(self.unusable(format!(
+                "its threshold of {} is not between 0 and 1",
+                classes.threshold
+            )));
+        }
+        Ok(classes)
+    }
+
+    /// How crops are cut for an embedder or a liveness network.
     ///
     /// # Errors
     /// [`Error::Network`] if the manifest asks for a way of cutting this program does not have.
@@ -227,6 +256,10 @@ impl Network {
                 self.space_id()?;
                 self.crop_spec()?;
             }
+            Role::Liveness => {
+                self.classes()?;
+                self.crop_spec()?;
+            }
             Role::DetectorP | Role::DetectorR | Role::DetectorO => {}
         }
         Ok(())
@@ -275,6 +308,23 @@ pub struct Crop {
     pub enlarge: f32,
     /// "area": area averaging.
     pub resize: String,
+}
+
+/// How the first output of a liveness network is read.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Classes {
+    /// Which of the output's numbers stands for a living face, from 0.
+    pub live: usize,
+    /// Whether the numbers still have to go through softmax to be probabilities.
+    pub softmax: bool,
+    /// A face whose probability of being alive is below is refused; in (0, 1).
+    pub threshold: f32,
+}
+
+impl Classes {
+    /// Most classes of a liveness network.
+    pub const MOST: usize = 16;
 }
 
 /// The mean unit embedding of many people.

@@ -21,6 +21,7 @@ use crate::{
     compile::compile,
     embedding::SpaceId,
     facenet::Embedder,
+    liveness::network::LivenessNet,
     manifest::{Manifest, Network, Role},
     mtcnn::{Detector, DetectorConfig},
     net::Net,
@@ -158,6 +159,20 @@ impl Zoo {
             .as_ref()
             .map_or_else(Vec::new, |c| c.values.clone());
         Embedder::new(self.load(network)?, space, crop, centre)
+    }
+
+    /// Loads the liveness network; `None` if the manifest has none.
+    ///
+    /// # Errors
+    /// As for [`Zoo::detector`]; more than one is refused too.
+    pub fn liveness(&self) -> Result<Option<LivenessNet>, Error> {
+        let is_one = |network: &&Network| network.role == Role::Liveness;
+        if self.manifest.network.iter().find(is_one).is_none() {
+            return Ok(None);
+        }
+        let network = self.manifest.only(Role::Liveness)?;
+        let (crop, classes) = (network.crop_spec()?, *network.classes()?);
+        LivenessNet::new(self.load(network)?, crop, classes).map(Some)
     }
 
     /// The embedding space and crop of the embedder named `name`, without loading it.

@@ -61,6 +61,7 @@ fn seen(frame: u64, aside: f32, who: Who) -> Seen {
             landmarks,
             patch: Patch::cut(&RgbImage::new(160, 120), &landmarks),
             signs: Signs::default(),
+            score: None,
         },
         who,
     }

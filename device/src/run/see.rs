@@ -10,7 +10,11 @@
 use std::time::{Duration, Instant};
 
 use facelatch_boards::Frame;
-use facelatch_models::{align::align, liveness::Observation, mtcnn::Face};
+use facelatch_models::{
+    align::align,
+    liveness::{Observation, network::Score},
+    mtcnn::Face,
+};
 use facelatch_protocol::{EventKind, Prompt};
 use image::RgbImage;
 
@@ -102,9 +106,10 @@ impl Running {
                 false => self.judge(image, face, track, &limits)?,
             };
             if self.liveness.observes(track) {
+                let score = self.score(image, face, &verdict)?;
                 looks.push(live::Seen {
                     track,
-                    observation: Observation::new(frame.at, image, face),
+                    observation: Observation::new(frame.at, image, face).scored(score),
                     who: (&verdict).into(),
                 });
             }
@@ -159,6 +164,22 @@ impl Running {
         let verdict = self.matcher()?.identify(&embedding)?;
         self.note_deny_listed(&verdict);
         Ok(verdict)
+    }
+
+    /// What the liveness network makes of a face that somebody's grant may come of; `None` without one.
+    fn score(
+        &mut self,
+        image: &RgbImage,
+        face: &Face,
+        verdict: &Verdict,
+    ) -> Result<Option<Score>, Error> {
+        let Some(network) = &mut self.networks.liveness else {
+            return Ok(None);
+        };
+        Ok(match verdict {
+            Verdict::Known { .. } if self.liveness.uses_cues() => Some(network.score(image, face)?),
+            Verdict::Known { .. } | Verdict::Unknown { .. } | Verdict::Refused(_) => None,
+        })
     }
 
     /// What liveness wants done.

@@ -15,6 +15,7 @@ use facelatch_models::{
     calibrate::Calibration,
     classifier::Classifier,
     facenet::Embedder,
+    liveness::network::LivenessNet,
     mtcnn::{Detector, DetectorConfig},
     plans::PlanCache,
     zoo::{MANIFEST, Zoo},
@@ -40,6 +41,8 @@ pub struct Networks {
     pub detector: Detector,
     /// Maps them to embeddings.
     pub embedder: Embedder,
+    /// Says how likely they are alive, where somebody brought such a network.
+    pub liveness: Option<LivenessNet>,
 }
 
 /// A bundle, or the installed networks alone, opened and tested.
@@ -270,6 +273,7 @@ impl Loader {
             let mut networks = Networks {
                 detector: zoo.detector(self.detector)?,
                 embedder: zoo.embedder(EMBEDDER)?,
+                liveness: zoo.liveness()?,
             };
             networks.self_test(tests)?;
             Ok::<Networks, Error>(networks)

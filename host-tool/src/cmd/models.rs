@@ -1,5 +1,6 @@
 //! `facelatch models`: what the networks are, and how they are made.
 
+mod add;
 mod build;
 mod centre;
 mod crops;
@@ -48,6 +49,8 @@ enum Verb {
     Crops(crops::Args),
     /// Make the networks that ship again, from the pinned packages.
     Build(build::Args),
+    /// Add a liveness network of your own to a zoo.
+    Add(Box<add::Args>),
     /// Make an int8 network of a float one of your own.
     Quantize(quantize::Args),
     /// Measure the mean embedding of a population.
@@ -168,6 +171,19 @@ fn describe(f: &mut fmt::Formatter<'_>, network: &Network) -> fmt::Result {
             output.meaning
         )?;
     }
+    if let Some(classes) = &network.liveness {
+        writeln!(
+            f,
+            "  alive  number {} of the first output{}, at least {}",
+            classes.live,
+            if classes.softmax {
+                " after softmax"
+            } else {
+                ""
+            },
+            classes.threshold
+        )?;
+    }
     if let Some(space) = &network.space {
         writeln!(f, "  space  {space}")?;
     }
@@ -202,6 +218,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Verb::Plan(args) => plan::run(global, args),
         Verb::Crops(args) => crops::run(global, args),
         Verb::Build(args) => build::run(global, args),
+        Verb::Add(args) => add::run(global, args),
         Verb::Quantize(args) => quantize::run(global, args),
         Verb::Centre(args) => centre::run(global, args),
     }

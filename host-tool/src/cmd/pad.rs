@@ -21,7 +21,7 @@ use crate::{
     embed::{detector_config, photo_bytes},
     pad::{
         clip::{Clip, ClipInfo, clips},
-        judge::{Outcome, judge},
+        judge::{Eyes, Outcome, judge},
         report::Report,
         scene::Photo,
         species::{Dice, Script, Species},
@@ -156,7 +156,11 @@ fn report(global: &Global, dir: &Path, each: Option<&Path>) -> anyhow::Result<Ex
     let progress = Progress::new("judging", clips.len() as u64, "clips");
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, Outcome)>, Error> {
-        let mut detector = global.zoo()?.detector(detector_config(FACE_PX))?;
+        let zoo = global.zoo()?;
+        let mut eyes = Eyes {
+            detector: zoo.detector(detector_config(FACE_PX))?,
+            liveness: zoo.liveness()?,
+        };
         let mut done = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -169,7 +173,7 @@ fn report(global: &Global, dir: &Path, each: Option<&Path>) -> anyhow::Result<Ex
                 .zip(clip.frames.iter().map(|path| frame(path)));
             done.push((
                 index,
-                judge(&mut detector, frames, clip.info.challenge.as_ref())?,
+                judge(&mut eyes, frames, clip.info.challenge.as_ref())?,
             ));
             progress.advance(1);
         }

@@ -10,6 +10,7 @@ use facelatch_models::{
     liveness::{
         Level, Observation, Track,
         challenge::{Challenge, Failure, Look, State, step},
+        network::LivenessNet,
         passive::{Cues, cues},
     },
     mtcnn::{Detector, main_face},
@@ -52,12 +53,33 @@ impl Outcome {
     }
 }
 
+/// The networks that look at a clip.
+#[derive(Debug)]
+pub struct Eyes {
+    /// Finds faces.
+    pub detector: Detector,
+    /// Scores them, where somebody brought such a network.
+    pub liveness: Option<LivenessNet>,
+}
+
+impl Eyes {
+    fn look(&mut self, at: Duration, frame: &RgbImage) -> Result<Option<Observation>, Error> {
+        let found = self.detector.detect(frame)?;
+        let Some(face) = main_face(&found, frame) else {
+            return Ok(None);
+        };
+        let score = |network: &mut LivenessNet| network.score(frame, face);
+        let score = self.liveness.as_mut().map(score).transpose()?;
+        Ok(Some(Observation::new(at, frame, face).scored(score)))
+    }
+}
+
 /// Judges the frames of a clip, each with its time.
 ///
 /// # Errors
 /// What reading a frame gives, or [`Error::Inference`].
 pub fn judge<E: From<Error>>(
-    detector: &mut Detector,
+    eyes: &mut Eyes,
     frames: impl Iterator<Item = (Duration, Result<RgbImage, E>)>,
     challenge: Option<&Challenge>,
 ) -> Result<Outcome, E> {
@@ -65,9 +87,7 @@ pub fn judge<E: From<Error>>(
     let mut faces = 0;
     let mut state = State::begin(Duration::ZERO);
     for (at, frame) in frames {
-        let frame = frame?;
-        let found = detector.detect(&frame)?;
-        let seen = main_face(&found, &frame).map(|face| Observation::new(at, &frame, face));
+        let seen = eyes.look(at, &frame?)?;
         if let Some(challenge) = challenge {
             // Who it is, is not measured here: every look counts as the person's.
             let look = seen.as_ref().map(|seen| Look {

@@ -340,6 +340,7 @@ fn save(
             scale: NORMALISATION.scale,
         },
         output: Vec::new(),
+        liveness: None,
         space: None,
         crop: None,
         centre: None,

@@ -5,6 +5,7 @@
 //! flat     the face tilted, the nose went with it     | suspicion of the track = 1 - product of (1 - weight x cue)
 //! moire    a regular pattern on the face              | refused at 0.5 and more
 //! border   straight edges around the face             | measured, not counted
+//! network  a score, where there is one: see `network` | refuses by itself below its own threshold
 //! ```
 //!
 //! The thresholds are chosen so that living people pass: they stop screens, prints that are held quite still or tilted, and
@@ -12,7 +13,7 @@
 
 use serde::Serialize;
 
-use super::{Observation, Track, planar};
+use super::{Observation, Track, network::Score, planar};
 
 /// Least observations for a verdict: about a second.
 pub const LEAST: usize = 8;
@@ -63,6 +64,8 @@ pub struct Cues {
     pub peak: f64,
     /// Median of [`super::signs::Signs::edges`].
     pub edges: f64,
+    /// Median of a liveness network's scores; `None` if none looked.
+    pub network: Option<Score>,
 }
 
 /// The cues of a track; `None` with fewer than [`LEAST`] observations that have a face's landmarks.
@@ -85,6 +88,7 @@ pub fn cues(track: &Track) -> Option<Cues> {
         residual: largest(motions.iter().map(planar::Motion::parallax).collect()),
         peak: signs(|o| o.signs.peak),
         edges: signs(|o| o.signs.edges),
+        network: middle(seen.iter().filter_map(|o| o.score).collect()),
     })
 }
 
@@ -111,8 +115,17 @@ impl Cues {
     /// Whether the track may pass at level `passive`.
     #[must_use]
     pub fn live(&self) -> bool {
-        self.suspicion() < REFUSED
+        let refused = self
+            .network
+            .is_some_and(|score| score.live < score.threshold);
+        !refused && self.suspicion() < REFUSED
     }
+}
+
+/// The median score: the lower of the two in the middle.
+fn middle(mut scores: Vec<Score>) -> Option<Score> {
+    scores.sort_by(|a, b| a.live.total_cmp(&b.live));
+    scores.get(scores.len().saturating_sub(1) / 2).copied()
 }
 
 /// How far five points moved on average, in eye distances.
@@ -152,6 +165,13 @@ mod tests {
             residual: 0.03,
             peak: 3.2,
             edges: 4.0,
+            network: None,
+        };
+        let score = |live| {
+            Some(Score {
+                live,
+                threshold: 0.6,
+            })
         };
         struct Case(&'static str, Cues, bool);
         let cases = [
@@ -201,6 +221,31 @@ mod tests {
             Case(
                 "a screen",
                 Cues {
+                    peak: 5.0,
+                    ..living
+                },
+                false,
+            ),
+            Case(
+                "a network that believes it",
+                Cues {
+                    network: score(0.6),
+                    ..living
+                },
+                true,
+            ),
+            Case(
+                "a network that does not",
+                Cues {
+                    network: score(0.59),
+                    ..living
+                },
+                false,
+            ),
+            Case(
+                "a network that believes a screen",
+                Cues {
+                    network: score(1.0),
                     peak: 5.0,
                     ..living
                 },

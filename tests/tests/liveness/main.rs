@@ -16,7 +16,7 @@ use facelatch_host::pad::{
 use facelatch_models::liveness::{Level, challenge::Turn};
 use facelatch_protocol::{EventKind, Prompt, Reason};
 
-use stage::{Door, photo};
+use stage::{Door, photo, zoo_with_liveness};
 
 /// Photos that look straight ahead: the head model takes them for that.
 const ADA: &str = "enroll/barack_obama/obama.jpg";
@@ -221,4 +221,22 @@ fn the_default_level_refuses_a_face_that_never_moves_and_lets_a_living_one_in() 
         !decisions.iter().any(|(granted, _)| *granted),
         "{decisions:?}"
     );
+}
+
+#[test]
+fn a_liveness_network_refuses_faces_and_excuses_none() {
+    let still = actor(Species::Still, ADA, 1).frame(None);
+    for (live, head) in [(1, (true, Reason::Granted)), (0, (false, Reason::NotLive))] {
+        let zoo = zoo_with_liveness(live);
+        let door = Door::with_networks(zoo.path(), |_| {});
+        let who = actor(Species::LiveLooking, ADA, 1).obeying(door.panel());
+        let decisions = show(&door, who, 40);
+        assert_eq!(decisions.first(), Some(&head), "output {live}");
+        assert_eq!(door.was_unlocked(), head.0, "output {live}");
+
+        let print = still.clone();
+        let decisions = show(&door, Moving::new(move || Some(print.clone())), 20);
+        let refused = decisions.iter().all(|(granted, _)| !granted);
+        assert!(refused && !decisions.is_empty(), "{decisions:?}");
+    }
 }

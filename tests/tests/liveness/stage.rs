@@ -1,6 +1,6 @@
 //! A simulated door with one person enrolled, in this process, and photos as the generator of synthetic clips needs them.
 
-use std::{cell::RefCell, sync::OnceLock, time::Duration};
+use std::{cell::RefCell, path::Path, process::Command, sync::OnceLock, time::Duration};
 
 use facelatch_boards::{
     BoardFile, CameraFacts, Latch,
@@ -22,7 +22,7 @@ use facelatch_protocol::{
     Digest, DisplayName, EventKind, GalleryRecord, PersonId, Reason, SpaceName, Template,
     TemplateKey,
 };
-use facelatch_tests::programs::{data, root};
+use facelatch_tests::programs::{data, program, root};
 use tempfile::TempDir;
 
 /// Longer than a visit takes, unless something is broken.
@@ -71,6 +71,28 @@ fn record() -> &'static GalleryRecord {
     })
 }
 
+/// The networks that ship and one for liveness: MTCNN's R-Net, which tells faces from what is none. `live` is the number of
+/// the output that is taken for a living face: 1 is R-Net's for a face, 0 that for none.
+pub(crate) fn zoo_with_liveness(live: usize) -> TempDir {
+    let dir = TempDir::new().expect("a temporary folder");
+    let faces = dir.path().join("faces.onnx");
+    let shipped = zoo().dir().join("mtcnn-rnet-int8.onnx");
+    std::fs::copy(shipped, &faces).expect("a copy");
+    let added = Command::new(program("facelatch"))
+        .args(["models", "add", "--role", "liveness", "--threshold", "0.5"])
+        .args(["--licence", "MIT", "--live"])
+        .arg(live.to_string())
+        .arg("--out")
+        .arg(dir.path())
+        .arg(&faces)
+        .env("FACELATCH_ZOO", zoo().dir())
+        .output()
+        .expect("the program starts");
+    let said = String::from_utf8_lossy(&added.stderr);
+    assert!(added.status.success(), "{said}");
+    dir
+}
+
 /// A running door.
 pub(crate) struct Door {
     device: RefCell<Option<Device>>,
@@ -81,6 +103,11 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn start(change: impl FnOnce(&mut Config)) -> Door {
+        Door::with_networks(zoo().dir(), change)
+    }
+
+    /// A door with the networks of a folder of its own.
+    pub(crate) fn with_networks(zoo: &Path, change: impl FnOnce(&mut Config)) -> Door {
         let dir = TempDir::new().expect("a temporary folder");
         let data = dir.path().join("door");
         let keys = DeviceKeys::open(&data.join("keys"), true).expect("new keys");
@@ -119,7 +146,7 @@ impl Door {
             board,
             data,
             config,
-            zoo: Some(zoo().dir().to_owned()),
+            zoo: Some(zoo.to_owned()),
             stop_after: StopAfter::Never,
             show_codes: false,
             supervisor: Supervisor::default(),
