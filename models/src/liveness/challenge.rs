@@ -1,7 +1,7 @@
 //! The active challenge: turn your head left, turn it right, in an order the person cannot know. Pure.
 //!
 //! ```text
-//!   straight --reference--> turn 1: back to the middle -> out to the asked side, held --> turn 2 ... --> passed
+//!   straight --reference--> turn 1: out to the asked side, held --> turn 2: by the middle, out, held ... --> passed
 //!      |                       |                                                             |
 //!      +-------- time out, face lost, jumped, flat, wrong side: failed ----------------------+
 //! ```
@@ -33,8 +33,9 @@ const STILL: f64 = 0.1;
 pub const TURNED: f64 = 0.12;
 /// ... and by the texture around the nose, which goes no farther than a bent picture's sagitta times the sine of its turn.
 pub const TURNED_TEXTURE: f64 = 0.1;
-/// Back in the middle is less than this.
+/// Back in the middle is less than this, in so many looks in a row: one noisy look at a head that is still turned is not.
 const MIDDLE: f64 = 0.07;
+const SETTLED: u32 = 2;
 /// So many observations, one after the other, must show the turn.
 const HELD: u32 = 3;
 /// The residual of a head passes through the values between; that of pictures put one in place of the other jumps.
@@ -187,8 +188,12 @@ pub struct Turning {
     /// The newest observation, and the nose's place in it.
     last: Observation,
     across: f64,
-    /// Whether the person has looked straight ahead since the turn before.
+    /// Whether the person was seen between the turn before and this one: the turn counts from then on.
     ready: bool,
+    /// Whether the head came to rest in the middle since: only from then on is it known to turn to the wrong side.
+    settled: bool,
+    /// Looks in the middle, one after the other.
+    middle: u32,
     /// Observations in a row that show the turn, the turn to the other side, a flat picture.
     held: u32,
     wrong: u32,
@@ -266,6 +271,11 @@ fn others_after(others: u32, same: Option<bool>) -> u32 {
     }
 }
 
+/// Things in a row: one more, or none.
+fn count(was: u32, shown: bool) -> u32 {
+    if shown { was + 1 } else { 0 }
+}
+
 /// Gathers the reference; whatever is not straight, still and the same face begins it anew.
 fn straight(
     since: Duration,
@@ -303,6 +313,8 @@ fn straight(
             last: newest.clone(),
             across: 0.0,
             ready: true,
+            settled: true,
+            middle: 0,
             held: 0,
             wrong: 0,
             flat: 0,
@@ -325,6 +337,11 @@ impl Turning {
             (&newest.landmarks, patch),
         )?;
         planar::motion(&self.reference.landmarks, &tracked).map(|motion| motion.residual[0])
+    }
+
+    /// The turn before this one.
+    fn before(&self, challenge: &Challenge) -> Option<Turn> {
+        challenge.turns().get(self.index.checked_sub(1)?).copied()
     }
 
     fn look(mut self, challenge: &Challenge, look: Look<'_>, now: Duration) -> State {
@@ -350,21 +367,27 @@ impl Turning {
         }
         self.across = across;
         self.last = newest.clone();
-        self.ready |= across.abs() < MIDDLE && look.same == Some(true);
 
         // A challenge has a turn for every index a state reaches; without one there is nothing left to ask.
         let Some(asked) = challenge.turns().get(self.index) else {
             return State::Passed;
         };
+        let as_the_person = look.same == Some(true);
+        self.middle = count(self.middle, as_the_person && across.abs() < MIDDLE);
+        self.settled |= self.middle >= SETTLED;
+        // A head that swings from side to side is in the middle for a look or two: no longer turned is enough.
+        let swings = self.before(challenge).is_some_and(|before| {
+            before != *asked && before.sign() * across < TURNED && as_the_person
+        });
+        self.ready |= self.settled || swings;
         let by_texture = self.by_texture(newest).unwrap_or(0.0);
         let turned = |side: f64| {
             side * across >= TURNED
                 && across.abs() >= down.abs()
                 && side * by_texture >= TURNED_TEXTURE
         };
-        let count = |was: u32, shown: bool| if shown { was + 1 } else { 0 };
         self.held = count(self.held, self.ready && turned(asked.sign()));
-        self.wrong = count(self.wrong, self.ready && turned(-asked.sign()));
+        self.wrong = count(self.wrong, self.settled && turned(-asked.sign()));
         self.flat = count(
             self.flat,
             motion.tilt_deg >= FLAT_TILT_DEG && across.hypot(down) <= FLAT_RESIDUAL,
@@ -385,6 +408,8 @@ impl Turning {
             index: self.index + 1,
             since: now,
             ready: false,
+            settled: false,
+            middle: 0,
             held: 0,
             wrong: 0,
             ..self

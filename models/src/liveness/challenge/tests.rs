@@ -135,6 +135,16 @@ fn heads_that_turn_as_asked_pass_and_nothing_else() {
     let mut dropped = head(&[35.0]);
     dropped.extend([Shown::Nothing; 9]);
     dropped.push(Shown::Head(20.0));
+    // One look on the way is within 10 degrees.
+    let mut swing = head(&[35.0]);
+    swing.extend([22.0, 8.0, -14.0].map(Shown::Head));
+    swing.extend([Shown::Head(-35.0); 5]);
+    // The detector errs once by as much as the nose stands out, while the head stays turned for a second.
+    let mut twitch = head(&[30.0]);
+    twitch.extend([Shown::Head(8.0)]);
+    twitch.extend([Shown::Head(30.0); 8]);
+    twitch.extend([20.0, 10.0, 0.0, -10.0, -20.0].map(Shown::Head));
+    twitch.extend([Shown::Head(-35.0); 5]);
     let cases = [
         case("a head", head(&[35.0, -35.0]), Ok(())),
         case("by way of the middle", head(&[35.0, 0.0, -35.0]), Ok(())),
@@ -153,6 +163,13 @@ fn heads_that_turn_as_asked_pass_and_nothing_else() {
         case(
             "the wrong side first",
             head(&[-35.0, 35.0]),
+            failed(Failure::WrongSide),
+        ),
+        case("a swing past the middle", swing, Ok(())),
+        case("a bad look at the turned head", twitch, Ok(())),
+        case(
+            "back to the middle, and to the same side again",
+            head(&[35.0, 0.0, 35.0]),
             failed(Failure::WrongSide),
         ),
         case(
@@ -227,6 +244,15 @@ fn a_second_turn_to_the_same_side_begins_in_the_middle() {
     let challenge = Challenge::new(&[Turn::Left, Turn::Left, Turn::Right]).unwrap();
     let held = turning(&[35.0, 35.0, -35.0], Shown::Head);
     assert_ne!(play(&challenge, &held), State::Passed);
+    // Nor does one bad look at the turned head take it there.
+    let mut twitch = turning(&[30.0], Shown::Head);
+    twitch.push(Shown::Head(8.0));
+    twitch.extend([Shown::Head(30.0); 8]);
+    let state = play(&challenge, &twitch);
+    assert!(
+        matches!(&state, State::Turning(turning) if turning.index == 1),
+        "{state:?}"
+    );
     let again = turning(&[35.0, 0.0, 35.0, -35.0], Shown::Head);
     assert_eq!(play(&challenge, &again), State::Passed);
 }
