@@ -30,13 +30,17 @@ const STILL: f64 = 0.1;
 ///
 /// A head whose nose stands 0.4 in front gets to 0.12 at 18 degrees, and to 0.2 at 30. A flat picture gets nowhere, but one
 /// that is bent looks turned to the detector, which then puts the nose up to 0.25 off.
-pub const TURNED: f64 = 0.12;
-/// ... and by the texture around the nose, which goes no farther than a bent picture's sagitta times the sine of its turn.
+pub const TURNED: f64 = 0.08;
+/// ... and by the texture around the nose, which goes no farther than a bent picture's sagitta times the sine of its turn ...
 pub const TURNED_TEXTURE: f64 = 0.1;
+/// ... and by both together. On heads that lean as they turn either one alone falls short now and then.
+pub const TURNED_TOGETHER: f64 = 0.22;
 /// Back in the middle is less than this, in so many looks in a row: one noisy look at a head that is still turned is not.
 const MIDDLE: f64 = 0.07;
 const SETTLED: u32 = 2;
-/// So many observations, one after the other, must show the turn.
+/// No longer turned is less than this.
+const LEFT: f64 = 0.12;
+/// So many observations more must show the turn than do not.
 const HELD: u32 = 3;
 /// The residual of a head passes through the values between; that of pictures put one in place of the other jumps.
 const JUMP: f64 = 0.16;
@@ -194,7 +198,7 @@ pub struct Turning {
     settled: bool,
     /// Looks in the middle, one after the other.
     middle: u32,
-    /// Observations in a row that show the turn, the turn to the other side, a flat picture.
+    /// Observations that show the turn, and the turn to the other side, less those that do not; and a flat picture, in a row.
     held: u32,
     wrong: u32,
     flat: u32,
@@ -274,6 +278,15 @@ fn others_after(others: u32, same: Option<bool>) -> u32 {
 /// Things in a row: one more, or none.
 fn count(was: u32, shown: bool) -> u32 {
     if shown { was + 1 } else { 0 }
+}
+
+/// How many more show a thing than do not: one bad look takes back one good one, not all.
+fn tally(was: u32, shown: bool) -> u32 {
+    if shown {
+        was + 1
+    } else {
+        was.saturating_sub(1)
+    }
 }
 
 /// Gathers the reference; whatever is not straight, still and the same face begins it anew.
@@ -377,17 +390,19 @@ impl Turning {
         self.settled |= self.middle >= SETTLED;
         // A head that swings from side to side is in the middle for a look or two: no longer turned is enough.
         let swings = self.before(challenge).is_some_and(|before| {
-            before != *asked && before.sign() * across < TURNED && as_the_person
+            before != *asked && before.sign() * across < LEFT && as_the_person
         });
         self.ready |= self.settled || swings;
         let by_texture = self.by_texture(newest).unwrap_or(0.0);
         let turned = |side: f64| {
             side * across >= TURNED
-                && across.abs() >= down.abs()
                 && side * by_texture >= TURNED_TEXTURE
+                && side * (across + by_texture) >= TURNED_TOGETHER
+                // A nod puts it off downwards.
+                && 2.0 * across.abs() >= down.abs()
         };
-        self.held = count(self.held, self.ready && turned(asked.sign()));
-        self.wrong = count(self.wrong, self.settled && turned(-asked.sign()));
+        self.held = tally(self.held, self.ready && turned(asked.sign()));
+        self.wrong = tally(self.wrong, self.settled && turned(-asked.sign()));
         self.flat = count(
             self.flat,
             motion.tilt_deg >= FLAT_TILT_DEG && across.hypot(down) <= FLAT_RESIDUAL,
