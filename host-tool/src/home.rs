@@ -36,7 +36,7 @@ pub const DEFAULT_DIR: &str = "facelatch-data";
 
 const PERSON_TAG: [u8; 4] = *b"per1";
 const NONE_TAG: [u8; 4] = *b"non1";
-const CLASSIFIER_TAG: [u8; 4] = *b"cls1";
+const CLASSIFIER_TAG: [u8; 4] = *b"cls2";
 const CALIBRATION_TAG: [u8; 4] = *b"cal1";
 const COUNTER_TAG: [u8; 4] = *b"cnt1";
 
@@ -248,23 +248,14 @@ impl Home {
         let path = self.dir.join("classifier");
         let remedy = "run `facelatch train` again";
         let trained: Option<Trained> = sealed::read(&path, CLASSIFIER_TAG, remedy)?;
-        if let Some(Trained { classifier, .. }) = &trained {
-            let classes = classifier.people.len() + 1;
-            let finite = classifier
-                .weights
-                .iter()
-                .chain(&classifier.biases)
-                .all(|w| w.is_finite());
-            if classifier.biases.len() != classes
-                || !classifier.weights.len().is_multiple_of(classes)
-                || !finite
-            {
-                return Err(Error::Damaged {
-                    path,
-                    why: "its numbers contradict each other",
-                    remedy,
-                });
-            }
+        if let Some(Trained { classifier, .. }) = &trained
+            && classifier.validate().is_err()
+        {
+            return Err(Error::Damaged {
+                path,
+                why: "its numbers contradict each other",
+                remedy,
+            });
         }
         Ok(trained)
     }

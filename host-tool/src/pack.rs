@@ -79,9 +79,7 @@ pub fn gather(contents: &Contents<'_>) -> Result<Unsigned, Error> {
     }
     if let Some(classifier) = contents.classifier {
         contents.space.expect(&classifier.space)?;
-        let classifier = postcard::to_allocvec(classifier)
-            .map_err(|error| Error::Bug(format!("cannot encode the classifier: {error}")))?;
-        unsigned.add(PartKind::Classifier, "classifier", classifier)?;
+        unsigned.add(PartKind::Classifier, "classifier", classifier.to_bytes()?)?;
     }
     if let Some(calibration) = contents.calibration {
         contents.space.expect(&calibration.space)?;
@@ -275,12 +273,8 @@ mod tests {
     }
 
     fn classifier(name: &str) -> Classifier {
-        Classifier {
-            space: space(name),
-            people: vec!["ada".into()],
-            weights: vec![0.0; 4],
-            biases: vec![0.0; 2],
-        }
+        let (weights, biases) = (vec![0.0; 4], vec![0.0; 2]);
+        Classifier::softmax(space(name), vec!["ada".into()], weights, biases)
     }
 
     fn ada(name: &str, values: Vec<f32>) -> Person {

@@ -1,13 +1,13 @@
-//! From templates to a classifier, with an honest word on how good it is.
+//! From templates to a classifier, with an honest word on how good it is, beside others or other settings where asked.
 //!
 //! The classifier alone never opens a door (`models::openset` asks the distances too); the figures here tell whether
 //! the photos hang together: a person the classifier cannot learn has photos of somebody else among theirs. Called by
 //! `cmd/train.rs` and the demo.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use facelatch_models::{
-    classifier::{Classifier, TrainConfig},
+    classifier::{Classifier, Descent, ForestConfig, Kind, TrainConfig},
     embedding::Embedding,
 };
 use serde::Serialize;
@@ -23,6 +23,8 @@ const MAX_FOLDS: usize = 10;
 /// How training went.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainingFigures {
+    /// The classifier and its hyper-parameters.
+    pub classifier: TrainConfig,
     /// People with templates.
     pub people: usize,
     /// Their templates.
@@ -59,6 +61,93 @@ pub struct CrossValidation {
     pub correct: usize,
     /// correct / tried.
     pub accuracy: f64,
+    /// Templates of unknown people tried.
+    pub strangers: usize,
+    /// Of these, given to nobody.
+    pub refused: usize,
+}
+
+impl CrossValidation {
+    /// What is compared: the share of templates given to the right person or to nobody, people and strangers alike in weight.
+    #[must_use]
+    pub fn score(&self) -> f64 {
+        match self.strangers {
+            0 => self.accuracy,
+            strangers => 0.5 * (self.accuracy + self.refused as f64 / strangers as f64),
+        }
+    }
+}
+
+/// One classifier of several that were tried on the same folds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tried {
+    /// The classifier and its hyper-parameters.
+    pub config: TrainConfig,
+    /// On templates not trained on.
+    pub cross_validation: CrossValidation,
+    /// What is compared; 1 is best.
+    pub score: f64,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+/// The settings that a search tries for one kind, the default first.
+#[must_use]
+pub fn grid(kind: Kind) -> Vec<TrainConfig> {
+    let descents = [10.0, 0.1, 1.0, 100.0, 1000.0].map(|c| Descent {
+        c,
+        ..Descent::default()
+    });
+    let forest = |(trees, depth)| {
+        TrainConfig::Forest(ForestConfig {
+            trees,
+            depth,
+            ..ForestConfig::default()
+        })
+    };
+    match kind {
+        Kind::Softmax => descents.map(TrainConfig::Softmax).into(),
+        Kind::Svm => descents.map(TrainConfig::Svm).into(),
+        Kind::Forest => [(100, 16), (50, 8), (300, 16), (300, 32)]
+            .map(forest)
+            .into(),
+        Kind::Knn => [3, 1, 2, 5, 9].map(|k| TrainConfig::Knn { k }).into(),
+        Kind::Centroid => vec![TrainConfig::Centroid],
+    }
+}
+
+/// Tries classifiers on the same folds, best first; of equals, the one given first.
+///
+/// # Errors
+/// As for [`train`]; [`Error::NotReady`] if nobody has two templates.
+pub fn compare(
+    people: &[Person],
+    none: &[Template],
+    configs: &[TrainConfig],
+    tried: impl Fn(&Tried),
+) -> Result<Vec<Tried>, Error> {
+    let examples = examples(people, none)?;
+    let mut all = Vec::with_capacity(configs.len());
+    for config in configs {
+        let start = Instant::now();
+        let cross_validation = cross_validate(&examples, &mut BTreeMap::new(), config)?;
+        let Some(cross_validation) = cross_validation else {
+            return Err(Error::NotReady(
+                "nobody has two photos: classifiers cannot be compared on what they have not seen"
+                    .into(),
+            ));
+        };
+        let one = Tried {
+            config: config.clone(),
+            score: cross_validation.score(),
+            cross_validation,
+            seconds: start.elapsed().as_secs_f64(),
+        };
+        tried(&one);
+        all.push(one);
+    }
+    all.sort_by(|a, b| b.score.total_cmp(&a.score));
+    Ok(all)
 }
 
 struct Example {
@@ -95,6 +184,7 @@ pub fn train(
     }
     let cross_validation = cross_validate(&examples, &mut per_person, config)?;
     let figures = TrainingFigures {
+        classifier: config.clone(),
         people: per_person.len(),
         templates: examples.len() - none.len(),
         none: none.len(),
@@ -141,51 +231,54 @@ fn cross_validate(
     per_person: &mut BTreeMap<String, PersonFigures>,
     config: &TrainConfig,
 ) -> Result<Option<CrossValidation>, Error> {
-    let mut fold_of = Vec::with_capacity(examples.len());
-    let tried: usize = per_person
-        .values()
-        .filter(|p| p.templates > 1)
-        .map(|p| p.templates)
-        .sum();
-    let folds = tried.min(MAX_FOLDS);
+    let mut templates: BTreeMap<&str, usize> = BTreeMap::new();
+    for person in examples.iter().filter_map(|e| e.person.as_deref()) {
+        *templates.entry(person).or_default() += 1;
+    }
+    let is_tried = |example: &Example| match &example.person {
+        Some(person) => templates.get(person.as_str()).is_some_and(|&n| n > 1),
+        None => true,
+    };
+    let known = |example: &&Example| example.person.is_some() && is_tried(example);
+    let folds = examples.iter().filter(known).count().min(MAX_FOLDS);
     if folds < 2 {
         return Ok(None);
     }
     // Dealt out person by person, so that every fold misses as little of a person as can be.
     let mut next = 0;
-    for example in examples {
-        let several = |p: &String| per_person.get(p).is_some_and(|f| f.templates > 1);
-        match &example.person {
-            Some(person) if several(person) => {
-                fold_of.push(Some(next % folds));
-                next += 1;
-            }
-            Some(_) | None => fold_of.push(None),
-        }
-    }
-    let mut correct = 0;
+    let mut deal = |example: &Example| {
+        is_tried(example).then(|| {
+            next += 1;
+            (next - 1) % folds
+        })
+    };
+    let fold_of: Vec<Option<usize>> = examples.iter().map(&mut deal).collect();
+    let mut found = CrossValidation {
+        folds,
+        tried: 0,
+        correct: 0,
+        accuracy: 0.0,
+        strangers: 0,
+        refused: 0,
+    };
     for fold in 0..folds {
-        let kept = examples
-            .iter()
-            .zip(&fold_of)
-            .filter(|(_, f)| **f != Some(fold));
+        let is_left_out = |(_, f): &(&Example, &Option<usize>)| **f == Some(fold);
+        let kept = examples.iter().zip(&fold_of).filter(|e| !is_left_out(e));
         let classifier = fit(kept.map(|(e, _)| e), config)?;
-        for (example, _) in examples
-            .iter()
-            .zip(&fold_of)
-            .filter(|(_, f)| **f == Some(fold))
-        {
+        for (example, _) in examples.iter().zip(&fold_of).filter(is_left_out) {
             let right = classifier.predict(&example.embedding)?.person == example.person;
-            correct += usize::from(right);
-            if let Some(figures) = example.person.as_ref().and_then(|p| per_person.get_mut(p)) {
+            let Some(person) = &example.person else {
+                found.strangers += 1;
+                found.refused += usize::from(right);
+                continue;
+            };
+            found.tried += 1;
+            found.correct += usize::from(right);
+            if let Some(figures) = per_person.get_mut(person) {
                 *figures.correct_unseen.get_or_insert(0) += usize::from(right);
             }
         }
     }
-    Ok(Some(CrossValidation {
-        folds,
-        tried,
-        correct,
-        accuracy: correct as f64 / tried as f64,
-    }))
+    found.accuracy = found.correct as f64 / found.tried as f64;
+    Ok(Some(found))
 }

@@ -22,6 +22,7 @@ pub mod mtcnn;
 pub mod net;
 pub mod openset;
 pub mod plans;
+mod templates;
 pub mod zoo;
 
 mod error;

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use crate::{
     Error,
     classifier::Classifier,
-    embedding::{Embedding, SpaceId, check_dimension, cosine},
+    embedding::{Embedding, SpaceId, check_dimension},
+    templates::Templates,
 };
 
 /// The open-set gate.
@@ -27,9 +28,8 @@ pub struct Gate {
 pub struct Roster {
     space: SpaceId,
     people: Vec<Enrolled>,
-    dimension: usize,
-    /// All templates, one row each, person after person.
-    templates: Vec<f32>,
+    /// All templates, person after person.
+    templates: Templates,
 }
 
 #[derive(Debug, Clone)]
@@ -129,7 +129,7 @@ impl Roster {
             by_person.entry(person).or_default().push(template);
         }
         let rows = by_person.values().flatten();
-        let templates = rows.flat_map(|t| t.values()).copied().collect();
+        let rows: Vec<f32> = rows.flat_map(|t| t.values()).copied().collect();
         let people = by_person.iter().map(|(&id, templates)| Enrolled {
             id: id.to_owned(),
             templates: templates.len(),
@@ -138,8 +138,7 @@ impl Roster {
         Ok(Roster {
             people: people.collect(),
             space,
-            dimension,
-            templates,
+            templates: Templates::new(rows, dimension),
         })
     }
 
@@ -206,22 +205,13 @@ impl Roster {
         if self.people.is_empty() {
             return Ok(([None, None], 0.0));
         }
-        check_dimension(&self.space, self.dimension, probe.values().len())?;
-        let mut rows = self.templates.chunks_exact(self.dimension);
-        let mut best: [Option<(usize, f32)>; 2] = [None, None];
-        for (i, person) in self.people.iter().enumerate() {
-            let similarity = rows
-                .by_ref()
-                .take(person.templates)
-                .map(|row| cosine(row, probe.values()))
-                .fold(-1.0, f32::max);
-            let beats = |other: Option<(usize, f32)>| other.is_none_or(|(_, s)| similarity > s);
-            if beats(best[0]) {
-                best = [Some((i, similarity)), best[0]];
-            } else if beats(best[1]) {
-                best[1] = Some((i, similarity));
-            }
-        }
+        check_dimension(
+            &self.space,
+            self.templates.dimension(),
+            probe.values().len(),
+        )?;
+        let sizes: Vec<usize> = self.people.iter().map(|p| p.templates).collect();
+        let best = self.templates.nearest_two(probe.values(), &sizes);
         let own_limit = best[0].map_or(0.0, |(i, _)| self.people[i].max_distance);
         let candidates = best.map(|found| {
             found.map(|(i, similarity)| Candidate {
@@ -298,12 +288,12 @@ mod tests {
 
     /// A classifier over "none", ann and bob with these constant log probabilities.
     fn saying(none: f32, ann: f32, bob: f32) -> Classifier {
-        Classifier {
-            space: space(),
-            people: vec!["ann".to_owned(), "bob".to_owned()],
-            weights: vec![0.0; 6],
-            biases: vec![none.ln(), ann.ln(), bob.ln()],
-        }
+        Classifier::softmax(
+            space(),
+            vec!["ann".to_owned(), "bob".to_owned()],
+            vec![0.0; 6],
+            vec![none.ln(), ann.ln(), bob.ln()],
+        )
     }
 
     #[test]

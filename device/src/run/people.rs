@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use facelatch_models::{
-    classifier::{Classifier, TrainConfig},
+    classifier::Classifier,
     embedding::{Embedding, SpaceId},
 };
 use facelatch_protocol::{
@@ -72,7 +72,9 @@ impl Running {
             .map(|(p, e)| (Some(p.as_str()), e))
             .collect();
         let began = Instant::now();
-        let trained = Classifier::train(&examples, &TrainConfig::default())?;
+        // As the operator chose to train it.
+        let config = self.classifier.as_ref().map(|c| c.config.clone());
+        let trained = Classifier::train(&examples, &config.unwrap_or_default())?;
         log::info!(
             "classifier trained for {} people from {} templates in {} ms",
             people.len(),

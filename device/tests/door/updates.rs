@@ -47,7 +47,7 @@ fn classifier(records: &[GalleryRecord], space: &str) -> PartFile {
     (
         PartKind::Classifier,
         "classifier",
-        postcard::to_allocvec(&trained).unwrap(),
+        trained.to_bytes().unwrap(),
     )
 }
 
@@ -171,13 +171,10 @@ pub(crate) fn failing_classifier(records: &[GalleryRecord]) -> PartFile {
     let mut people: Vec<String> = records.iter().map(|r| r.key.person.to_string()).collect();
     people.sort();
     let classes = people.len() + 1;
-    let broken = Classifier {
-        space: SpaceId::parse(&space()).unwrap(),
-        people,
-        weights: vec![0.5; 4 * classes],
-        biases: vec![0.0; classes],
-    };
-    let bytes = postcard::to_allocvec(&broken).unwrap();
+    let space = SpaceId::parse(&space()).unwrap();
+    let (weights, biases) = (vec![0.5; 4 * classes], vec![0.0; classes]);
+    let broken = Classifier::softmax(space, people, weights, biases);
+    let bytes = broken.to_bytes().unwrap();
     (PartKind::Classifier, "classifier", bytes)
 }
 

@@ -2,30 +2,129 @@
 
 use std::{fmt, time::Instant};
 
-use facelatch_models::classifier::TrainConfig;
+use facelatch_models::classifier::{Descent, ForestConfig, Kind, TrainConfig};
 use serde::Serialize;
 
 use crate::{
-    Exit,
+    Error, Exit,
     calibrate::renew,
     cli::Global,
-    report::{count, percent},
-    train::{TrainingFigures, train},
+    progress::Progress,
+    report::{count, percent, warn},
+    train::{TrainingFigures, Tried, compare, grid, train},
 };
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Embeddings are kept from `enroll`, so training takes seconds at most. The accuracy on unseen templates tells whether the
-photos hang together: a person who does badly has photos of somebody else, or too few.
+photos hang together: a person who does badly has photos of somebody else, or too few. A door that enrolls somebody
+trains again the way you chose here.
 
 A calibration there is (see `facelatch calibrate`) is made anew for the people enrolled now.
 
-Example: facelatch train --json")]
+Example: facelatch train --json
+Example: facelatch train --classifier svm --c 1
+Example: facelatch train --classifier knn --search    (try k, keep the best)
+Example: facelatch train --compare                    (all classifiers on the same folds, nothing kept)")]
 pub struct Args {
-    /// Inverse strength of L2 regularisation.
-    #[arg(long, default_value_t = TrainConfig::default().c)]
-    c: f64,
+    /// The classifier.
+    #[arg(long, value_enum, default_value_t = Classifier::Softmax)]
+    classifier: Classifier,
+    /// softmax, svm: inverse strength of L2 regularisation [default: 10].
+    #[arg(long)]
+    c: Option<f64>,
+    /// softmax, svm: most optimiser iterations [default: 300].
+    #[arg(long, value_name = "N")]
+    iterations: Option<u32>,
+    /// knn: how many neighbours vote [default: 3].
+    #[arg(long)]
+    k: Option<u32>,
+    /// forest: how many trees [default: 100].
+    #[arg(long, value_name = "N")]
+    trees: Option<u32>,
+    /// forest: most splits on the way to a leaf [default: 16].
+    #[arg(long, value_name = "N")]
+    depth: Option<u32>,
+    /// forest: of the random numbers [default: 1].
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Try a grid of settings by cross-validation and train with the best.
+    #[arg(long, conflicts_with = "compare")]
+    search: bool,
+    /// Compare all classifiers with their default settings on the same folds; keep nothing.
+    #[arg(long)]
+    compare: bool,
+}
+
+/// The classifiers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Classifier {
+    /// Multinomial logistic regression.
+    Softmax,
+    /// Linear support vector machine, one against the rest.
+    Svm,
+    /// Random forest.
+    Forest,
+    /// k nearest neighbours.
+    Knn,
+    /// Nearest centroid.
+    Centroid,
+}
+
+impl Args {
+    /// The settings asked for.
+    fn config(&self) -> Result<TrainConfig, Error> {
+        let config = match self.classifier {
+            Classifier::Softmax => TrainConfig::Softmax(self.descent()),
+            Classifier::Svm => TrainConfig::Svm(self.descent()),
+            Classifier::Forest => {
+                let usual = ForestConfig::default();
+                TrainConfig::Forest(ForestConfig {
+                    trees: self.trees.unwrap_or(usual.trees),
+                    depth: self.depth.unwrap_or(usual.depth),
+                    seed: self.seed.unwrap_or(usual.seed),
+                })
+            }
+            Classifier::Knn => TrainConfig::Knn {
+                k: self.k.unwrap_or(3),
+            },
+            Classifier::Centroid => TrainConfig::Centroid,
+        };
+        let given = [
+            ("--c", self.c.is_some(), [Kind::Softmax, Kind::Svm]),
+            (
+                "--iterations",
+                self.iterations.is_some(),
+                [Kind::Softmax, Kind::Svm],
+            ),
+            ("--k", self.k.is_some(), [Kind::Knn; 2]),
+            ("--trees", self.trees.is_some(), [Kind::Forest; 2]),
+            ("--depth", self.depth.is_some(), [Kind::Forest; 2]),
+            ("--seed", self.seed.is_some(), [Kind::Forest; 2]),
+        ];
+        let kind = config.kind();
+        for (flag, _, kinds) in given.iter().filter(|(_, given, _)| *given) {
+            if self.search || self.compare || !kinds.contains(&kind) {
+                let why = match self.search || self.compare {
+                    true => "--search and --compare choose the settings".to_owned(),
+                    false => format!("{} has no such setting", kind.name()),
+                };
+                return Err(Error::Usage(format!("{flag} does not fit: {why}")));
+            }
+        }
+        config.check().map_err(|e| Error::Usage(e.to_string()))?;
+        Ok(config)
+    }
+
+    fn descent(&self) -> Descent {
+        let usual = Descent::default();
+        Descent {
+            c: self.c.unwrap_or(usual.c),
+            max_iterations: self.iterations.unwrap_or(usual.max_iterations),
+            ..usual
+        }
+    }
 }
 
 /// How training went.
@@ -34,6 +133,8 @@ pub struct Report {
     /// The figures.
     #[serde(flatten)]
     pub figures: TrainingFigures,
+    /// What a search tried, best first; empty without one.
+    pub searched: Vec<Tried>,
     /// Embedding space.
     pub space: String,
     /// Whether the calibration was made anew for these people; false if there is none.
@@ -45,9 +146,11 @@ pub struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let figures = &self.figures;
+        table(f, &self.searched)?;
         writeln!(
             f,
-            "trained on {} of {} and {} of unknown people in {:.1} s",
+            "{} trained on {} of {} and {} of unknown people in {:.1} s",
+            figures.classifier,
             count(figures.templates, "template", "templates"),
             count(figures.people, "person", "people"),
             figures.none,
@@ -67,6 +170,13 @@ impl fmt::Display for Report {
                 cross.tried,
                 cross.folds
             )?;
+            if cross.strangers > 0 {
+                writeln!(
+                    f,
+                    "unknown people left out and given to nobody: {} of {}",
+                    cross.refused, cross.strangers
+                )?;
+            }
         }
         for (person, figures) in &figures.per_person {
             if let Some(unseen) = figures.correct_unseen.filter(|&n| n < figures.templates) {
@@ -84,26 +194,87 @@ impl fmt::Display for Report {
     }
 }
 
+/// Classifiers on the same folds.
+#[derive(Debug, Serialize)]
+struct Comparison {
+    classifiers: Vec<Tried>,
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        table(f, &self.classifiers)?;
+        write!(f, "next: facelatch train --classifier NAME")
+    }
+}
+
+fn table(f: &mut fmt::Formatter<'_>, tried: &[Tried]) -> fmt::Result {
+    if tried.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        f,
+        "{:28} {:>12} {:>18} {:>8}",
+        "", "right person", "strangers refused", "seconds"
+    )?;
+    for one in tried {
+        let cross = &one.cross_validation;
+        let refused = match cross.strangers {
+            0 => "none tried".to_owned(),
+            strangers => format!("{} of {strangers}", cross.refused),
+        };
+        writeln!(
+            f,
+            "{:28} {:>12} {:>18} {:>8.2}",
+            one.config.to_string(),
+            percent(cross.accuracy),
+            refused,
+            one.seconds
+        )?;
+    }
+    writeln!(f)
+}
+
 /// Runs the verb.
 ///
 /// # Errors
 /// Nobody enrolled, templates of several embedding spaces, a workspace that cannot be read or written.
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let home = global.home();
-    let config = TrainConfig {
-        c: args.c,
-        ..TrainConfig::default()
-    };
+    let asked = args.config()?;
     let start = Instant::now();
     let (people, none) = (home.people()?, home.none()?);
+    let try_all = |configs: &[TrainConfig]| {
+        let progress = Progress::new("trying", configs.len() as u64, "classifiers");
+        let tried = compare(&people, &none, configs, |_| progress.advance(1));
+        progress.finish();
+        tried
+    };
+    if args.compare {
+        let configs: Vec<_> = Kind::ALL.iter().map(|kind| kind.config()).collect();
+        let classifiers = try_all(&configs)?;
+        global.format().print(&Comparison { classifiers })?;
+        return Ok(Exit::Done);
+    }
+    let searched = match args.search {
+        true => try_all(&grid(asked.kind()))?,
+        false => Vec::new(),
+    };
+    let config = searched.first().map_or(asked, |best| best.config.clone());
     let (trained, figures) = train(&people, &none, &config)?;
     home.put_trained(&trained)?;
     let calibrated = home.calibrated()?;
     if let Some(calibrated) = &calibrated {
         home.put_calibrated(&renew(&calibrated.calibration, &people, &none)?)?;
+        if config.kind() != Kind::Softmax {
+            warn(
+                "how many near strangers a classifier lets pass was measured with softmax: with another, the rate of \
+                 `facelatch calibrate` may be up to 1.4 times the predicted one",
+            );
+        }
     }
     global.format().print(&Report {
         figures,
+        searched,
         space: trained.classifier.space.as_str().to_owned(),
         calibration_renewed: calibrated.is_some(),
         seconds: start.elapsed().as_secs_f64(),

@@ -29,12 +29,8 @@ pub(crate) fn bundle(us: &Us, counter: u64, len: usize) -> File {
     // Neither all zeros nor free of them.
     let policy: Vec<u8> = (0..len as u64).map(|i| (i * i) as u8).collect();
     let space = SpaceId::parse("test-2").unwrap();
-    let classifier = Classifier {
-        space: space.clone(),
-        people: vec![format!("person-{counter}")],
-        weights: vec![0.5; 4],
-        biases: vec![0.0; 2],
-    };
+    let people = vec![format!("person-{counter}")];
+    let classifier = Classifier::softmax(space.clone(), people, vec![0.5; 4], vec![0.0; 2]);
     let unsigned = gather(&Contents {
         space: &space,
         networks: None,

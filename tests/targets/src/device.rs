@@ -49,7 +49,7 @@ pub fn classifier(data: &[u8]) {
     let Some(classifier) = Classifier::from_bytes(data) else {
         return;
     };
-    let written = postcard::to_allocvec(&classifier).expect("memory is the only limit");
+    let written = classifier.to_bytes().expect("memory is the only limit");
     assert_eq!(Classifier::from_bytes(&written), Some(classifier.clone()));
     let mut values = vec![0.0; classifier.dimension()];
     values[0] = 1.0;

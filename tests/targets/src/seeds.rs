@@ -521,7 +521,10 @@ mod of_device {
     use std::collections::BTreeMap;
 
     use facelatch_device::Config;
-    use facelatch_models::{classifier::Classifier, embedding::SpaceId};
+    use facelatch_models::{
+        classifier::{Classifier, ForestConfig, TrainConfig},
+        embedding::{Embedding, SpaceId},
+    };
 
     use super::{NOW, Seed, digest, encoded_manifest, name, person, postcard, records, template};
 
@@ -544,13 +547,34 @@ mod of_device {
     }
 
     pub(crate) fn classifier() -> Vec<Seed> {
-        let classifier = Classifier {
-            space: SpaceId::parse("s-2").expect("a good name"),
-            people: vec!["ada".to_owned(), "bob".to_owned()],
-            weights: vec![0.5, -0.5, 0.25, 0.75, 1.0, -1.0],
-            biases: vec![0.0, 0.5, -0.5],
+        let space = SpaceId::parse("s-2").expect("a good name");
+        let people = vec!["ada".to_owned(), "bob".to_owned()];
+        let weights = vec![0.5, -0.5, 0.25, 0.75, 1.0, -1.0];
+        let biases = vec![0.0, 0.5, -0.5];
+        let first_form = postcard(&(&space, &people, &weights, &biases));
+        let softmax = Classifier::softmax(space.clone(), people, weights, biases);
+        let faces = [[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]]
+            .map(|values| Embedding::new(space.clone(), values.to_vec()).expect("unit vectors"));
+        let examples = [
+            (Some("ada"), &faces[0]),
+            (Some("bob"), &faces[1]),
+            (None, &faces[2]),
+        ];
+        let small = ForestConfig {
+            trees: 2,
+            depth: 2,
+            seed: 1,
         };
-        vec![("classifier", postcard(&classifier))]
+        let trained = |config: &TrainConfig| {
+            let classifier = Classifier::train(&examples, config).expect("two people");
+            classifier.to_bytes().expect("a small one")
+        };
+        vec![
+            ("classifier-first-form", first_form),
+            ("classifier", softmax.to_bytes().expect("a small one")),
+            ("classifier-knn", trained(&TrainConfig::Knn { k: 2 })),
+            ("classifier-forest", trained(&TrainConfig::Forest(small))),
+        ]
     }
 
     /// The first byte is an eighth of the state's, or the manifest's, length.

@@ -433,13 +433,10 @@ pub(crate) fn bundles() -> Vec<Case> {
             "a classifier of a foreign space",
             BundleFault::Space,
             |stage| {
-                let classifier = Classifier {
-                    space: SpaceId::parse("other-4").unwrap(),
-                    people: vec!["eve".into()],
-                    weights: vec![0.0; 8],
-                    biases: vec![0.0; 2],
-                };
-                let part = postcard::to_allocvec(&classifier).unwrap();
+                let space = SpaceId::parse("other-4").unwrap();
+                let (weights, biases) = (vec![0.0; 8], vec![0.0; 2]);
+                let eve = Classifier::softmax(space, vec!["eve".into()], weights, biases);
+                let part = eve.to_bytes().unwrap();
                 with_part(stage, (PartKind::Classifier, "classifier", part))
             },
         ),
