@@ -97,6 +97,9 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let start = Instant::now();
     let (people, none) = (home.people()?, home.none()?);
     let (trained, figures) = train(&people, &none, &config)?;
+    if global.net.is_some() {
+        global.zoo_of(Some(&trained.classifier.space))?;
+    }
     home.put_trained(&trained)?;
     let calibrated = home.calibrated()?;
     if let Some(calibrated) = &calibrated {
