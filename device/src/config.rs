@@ -6,7 +6,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use facelatch_boards::{DoorFacts, Latch, nearest};
-use facelatch_models::{liveness::Level, mtcnn::DetectorConfig, openset::Gate};
+use facelatch_models::{embedding::SpaceId, liveness::Level, mtcnn::DetectorConfig, openset::Gate};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -129,8 +129,12 @@ settings! {
 
     /// When a face is somebody.
     recognition: Recognition {
-        /// Largest cosine distance to the person's nearest template; it tightens as more people are enrolled.
-        max_distance: f64 = plain(Gate::default().max_distance), in 0.01..=1.0;
+        /// What maps faces to numbers while no bundle says so: "facenet", "mobilefacenet" or "fused"; empty for what the people
+        /// are enrolled with or, without any, for the default of the networks installed.
+        network: String = String::new();
+        /// Largest cosine distance to the person's nearest template, 0 for what was measured for the networks in use; it
+        /// tightens as more people are enrolled.
+        max_distance: f64 = 0.0, in 0.0..=1.0;
         /// How much further the second-nearest person has to be.
         min_margin: f64 = plain(Gate::default().min_margin), in 0.0..=1.0;
         /// Least probability the classifier gives the person.
@@ -422,11 +426,15 @@ impl Config {
         }
     }
 
-    /// The open-set gate.
+    /// The open-set gate for an embedding space.
     #[must_use]
-    pub fn gate(&self) -> Gate {
+    pub fn gate(&self, space: &SpaceId) -> Gate {
+        let max_distance = self.recognition.max_distance as f32;
         Gate {
-            max_distance: self.recognition.max_distance as f32,
+            max_distance: match max_distance > 0.0 {
+                true => max_distance,
+                false => Gate::of(space).max_distance,
+            },
             min_margin: self.recognition.min_margin as f32,
             min_probability: self.recognition.min_probability as f32,
         }

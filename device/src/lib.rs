@@ -149,7 +149,9 @@ impl Device {
         // From here on, a folder that is not there is one that is gone.
         fs::write(&set_up, "").map_err(Error::storage("write", &set_up))?;
         let plans = PlanCache::at(data.join("plans"));
-        let mut loader = Loader::new(zoo, config.detector(), plans)?;
+        let enrolled = gallery.other_space("").cloned();
+        let mut loader = Loader::new(zoo, config.detector(), plans)?
+            .without_bundle_use(config.recognition.network.clone(), enrolled);
         let trial = TrialRules {
             starts: config.update.trial_starts,
             frames: config.update.trial_frames,

@@ -29,7 +29,7 @@ use facelatch_protocol::{
     Trial, UpdateStatus,
 };
 
-pub use self::load::{EMBEDDER, Loader, Networks, Prepared};
+pub use self::load::{Loader, Networks, Prepared};
 use crate::{
     error::Error,
     hosts::Hosts,

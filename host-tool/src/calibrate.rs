@@ -73,7 +73,7 @@ pub fn calibrate(
     let space = first.space().clone();
     let tail = tail(&space, &templates, &strangers)?;
     let calibration = Calibration::new(&space, tail, target_fpir, &templates, &strangers)?;
-    let gate = Gate::default();
+    let gate = Gate::of(&space);
     let thresholds = calibration.thresholds(&templates, &gate)?;
     let fnir = leave_one_out(&calibration, &templates, &strangers)?;
     let predicted = calibration.predict(&thresholds);
@@ -86,7 +86,7 @@ pub fn calibrate(
         strangers: strangers.len(),
         target_fpir,
         max_distance: thresholds.max_distance,
-        uncalibrated_max_distance: gate.tightened(people_count).max_distance,
+        uncalibrated_max_distance: gate.tightened(&space, people_count).max_distance,
         predicted,
         population: calibration.population,
         look_alikes: limits.filter(|l| l.look_alike.is_some()).collect(),
@@ -163,10 +163,11 @@ fn leave_one_out(
     let Some(last) = fold_of.iter().flatten().max() else {
         return Ok(None);
     };
-    let limits = calibration.thresholds(templates, &Gate::default())?;
+    let gate = Gate::of(&calibration.space);
+    let limits = calibration.thresholds(templates, &gate)?;
     let gate = Gate {
         max_distance: limits.max_distance,
-        ..Gate::default()
+        ..gate
     };
     let (mut tried, mut missed) = (0, 0);
     for fold in 0..=*last {

@@ -3,7 +3,7 @@
 use std::{env, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
-use facelatch_models::{plans::PlanCache, zoo::Zoo};
+use facelatch_models::{embedding::SpaceId, plans::PlanCache, zoo::Zoo};
 
 use crate::{
     Error, cmd,
@@ -43,6 +43,9 @@ pub struct Global {
     /// Folder of networks with their manifest.toml [default: $FACELATCH_ZOO, else models/zoo].
     #[arg(long, global = true, value_name = "DIR")]
     pub zoo: Option<PathBuf>,
+    /// Embedder: facenet, mobilefacenet, or fused, which is both [default: that of the enrolled people, else the manifest's].
+    #[arg(long, global = true, value_name = "NAME")]
+    pub net: Option<String>,
     /// Say more on standard error (twice: everything).
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -122,15 +125,35 @@ impl Global {
         Home::new(&named.unwrap_or_else(|| PathBuf::from(DEFAULT_DIR)))
     }
 
-    /// The networks; their plans are kept in the user's cache.
+    /// The networks with the embedder that `--net` says, else the manifest; their plans are kept in the user's cache.
     ///
     /// # Errors
-    /// As for [`Zoo::find`] and [`Zoo::open`].
+    /// As for [`Zoo::find`], [`Zoo::open`] and [`Zoo::with_embedder`].
     pub fn zoo(&self) -> Result<Zoo, Error> {
         let zoo = match &self.zoo {
             Some(dir) => Zoo::open(dir)?,
             None => Zoo::find()?,
         };
-        Ok(zoo.with_plans(PlanCache::user()))
+        let zoo = zoo.with_plans(PlanCache::user());
+        Ok(match &self.net {
+            Some(name) => zoo.with_embedder(name)?,
+            None => zoo,
+        })
+    }
+
+    /// The networks with the embedder of this space, that of templates there are; without any, as [`Global::zoo`].
+    ///
+    /// # Errors
+    /// As for [`Global::zoo`], and [`facelatch_models::Error::Space`] if `--net` names an embedder of another space, or
+    /// none is of this one.
+    pub fn zoo_of(&self, space: Option<&SpaceId>) -> Result<Zoo, Error> {
+        let zoo = self.zoo()?;
+        let Some(space) = space else {
+            return Ok(zoo);
+        };
+        if self.net.is_some() {
+            space.expect(&zoo.embedder_facts(zoo.chosen())?.0)?;
+        }
+        Ok(zoo.with_space(space)?)
     }
 }

@@ -31,8 +31,6 @@ use crate::{
     progress::Progress,
 };
 
-/// The embedder every verb uses.
-pub const EMBEDDER: &str = "facenet";
 /// The smallest face looked for, in pixels of the scaled photo, unless told otherwise.
 pub const MIN_FACE_PX: f32 = 20.0;
 /// A further thread has to load the networks first (about two seconds): worth it from so many photos each.
@@ -93,14 +91,14 @@ pub struct Networks {
 }
 
 impl Networks {
-    /// Loads detector and embedder.
+    /// Loads detector and the embedder chosen.
     ///
     /// # Errors
     /// As for [`Zoo::detector`] and [`Zoo::embedder`].
     pub fn load(zoo: &Zoo, config: DetectorConfig) -> Result<Networks, Error> {
         Ok(Networks {
             detector: zoo.detector(config)?,
-            embedder: zoo.embedder(EMBEDDER)?,
+            embedder: zoo.embedder(zoo.chosen())?,
         })
     }
 
@@ -164,7 +162,7 @@ impl<'a> Reader<'a> {
         detector: DetectorConfig,
     ) -> Result<Reader<'a>, Error> {
         detector.check()?;
-        let (space, _) = zoo.embedder_facts(EMBEDDER)?;
+        let (space, _) = zoo.embedder_facts(zoo.chosen())?;
         let uncentred = space.uncentred()?;
         // The manifest names every network's digest, and how crops and embeddings are made.
         let manifest = serde_json::to_vec(zoo.manifest())
@@ -172,7 +170,7 @@ impl<'a> Reader<'a> {
         // The version stands for the code between the networks.
         let version = env!("CARGO_PKG_VERSION");
         let recipe = format!(
-            "facelatch {version} compiler {} networks {}",
+            "facelatch {version} compiler {} networks {} space {space}",
             models::compile::VERSION,
             hex(&sha256(&manifest))
         );

@@ -187,6 +187,16 @@ impl Home {
         Ok(people)
     }
 
+    /// The embedding space of the people's templates: of the first there is; `None` if there is none.
+    ///
+    /// # Errors
+    /// As for [`Home::people`].
+    pub fn space(&self) -> Result<Option<SpaceId>, Error> {
+        let people = self.people()?;
+        let mut templates = people.into_iter().flat_map(|person| person.templates);
+        Ok(templates.next().map(|template| template.space))
+    }
+
     /// One person.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ use facelatch_protocol::{
 
 use crate::{
     Error,
-    embed::{EMBEDDER, sha256},
+    embed::sha256,
     home::{Person, Template},
     keys::{self, Signer},
     self_test,
@@ -71,7 +71,7 @@ pub fn gather(contents: &Contents<'_>) -> Result<Unsigned, Error> {
         parts: Vec::new(),
     };
     for zoo in contents.networks.iter().chain(&contents.self_test) {
-        let (space, _) = zoo.embedder_facts(EMBEDDER)?;
+        let (space, _) = zoo.embedder_facts(zoo.chosen())?;
         contents.space.expect(&space)?;
     }
     if let Some(zoo) = contents.networks {
@@ -167,9 +167,15 @@ impl Unsigned {
 
 fn add_networks(unsigned: &mut Unsigned, zoo: &Zoo) -> Result<(), Error> {
     let path = zoo.dir().join(MANIFEST);
-    let manifest = std::fs::read(&path).map_err(Error::storage("read", &path))?;
-    unsigned.add(PartKind::Networks, MANIFEST, manifest)?;
-    for network in &zoo.manifest().network {
+    let text = std::fs::read(&path).map_err(Error::storage("read", &path))?;
+    // What the door does not use stays here.
+    let used = zoo.manifest().only_embedder(zoo.chosen())?;
+    let text = match used == *zoo.manifest() {
+        true => text,
+        false => used.to_text()?.into_bytes(),
+    };
+    unsigned.add(PartKind::Networks, MANIFEST, text)?;
+    for network in &used.network {
         unsigned.add(PartKind::Networks, &network.file, zoo.bytes(network)?)?;
     }
     Ok(())

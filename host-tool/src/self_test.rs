@@ -9,7 +9,7 @@ use facelatch_models::{
 use facelatch_protocol::bundle::encode_vector;
 use image::{Rgb, RgbImage};
 
-use crate::{Error, embed::EMBEDDER};
+use crate::Error;
 
 /// A face as the detector cuts it out, 160 x 160: `tests/data/origins.toml` says of which photo.
 const FACE: &[u8] = include_bytes!("../../tests/data/self-test/astronaut-face.png");
@@ -19,8 +19,9 @@ const FACE: &[u8] = include_bytes!("../../tests/data/self-test/astronaut-face.pn
 /// # Errors
 /// [`Error::Models`] if the networks cannot be used.
 pub fn vectors(zoo: &Zoo) -> Result<Vec<u8>, Error> {
-    let mut embedder = zoo.embedder(EMBEDDER)?;
-    let (width, height) = (embedder.crop_spec().width, embedder.crop_spec().height);
+    let mut embedder = zoo.embedder(zoo.chosen())?;
+    let spec = embedder.crop_spec();
+    let (width, height) = (spec.width(), spec.height());
     let mut part = Vec::new();
     for crop in [face(width, height)?, drawing(width, height)].map(Crop) {
         let embedding = embedder.embed(&crop)?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! TensorFlow graph -> tensorflow \                                             / float ONNX
-//!                                 > Graph -> simplify -> calibrate -> quantize -> export
+//! TensorFlow Lite  -> tflite      > Graph -> simplify -> calibrate -> quantize -> export
 //! ONNX             -> onnx       /              \______ reference ______/       \ QDQ int8 ONNX
 //! ```
 //!
@@ -10,6 +10,7 @@
 
 pub mod calibrate;
 pub mod export;
+mod flatbuffer;
 pub mod graph;
 pub mod inputs;
 pub mod onnx;
@@ -20,6 +21,7 @@ pub mod reference;
 pub mod shipped;
 pub mod simplify;
 pub mod tensorflow;
+pub mod tflite;
 
 pub use own::{OwnNetwork, quantize_own};
 pub use shipped::{Places, build_zoo};

@@ -8,7 +8,7 @@
 //! to tract. What it fuses:
 //!
 //! ```text
-//! Conv [-> Relu | PRelu] -> Quantize -> Dequantize     one convolution
+//! Conv [-> Relu | PRelu] -> Quantize -> Dequantize     one convolution, of all channels or of each by itself (depthwise)
 //! Conv [-> Quantize -> Dequantize] -> Add -> [Relu]    one convolution with a residual, rounded once
 //! Concat of tensors on one grid                        slices of one tensor, nothing to run
 //! convolutions side by side that read the same         one convolution with several outputs

@@ -18,6 +18,7 @@ pub mod facenet;
 pub mod image;
 pub mod liveness;
 pub mod manifest;
+mod measured;
 pub mod mtcnn;
 pub mod net;
 pub mod openset;

@@ -5,7 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, align::CropSpec, embedding::SpaceId};
+use crate::{
+    Error,
+    align::{CropSpec, Cut, View},
+    embedding::SpaceId,
+};
 
 /// The whole manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,8 +17,43 @@ use crate::{Error, align::CropSpec, embedding::SpaceId};
 pub struct Manifest {
     /// Format of this file; 1.
     pub format: u32,
+    /// The embedder to use where nobody says which; the first if not stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
     /// The networks.
     pub network: Vec<Network>,
+    /// Embedders made of several networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fusion: Vec<Fusion>,
+}
+
+/// Several embedding networks used as one embedder, with a space of their own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fusion {
+    /// Short name, unlike any network's.
+    pub name: String,
+    /// The embedding space.
+    pub space: String,
+    /// Names of embedding networks, in the order of their numbers.
+    pub networks: Vec<String>,
+    /// The share of each in the cosine; they add up to 1.
+    pub weights: Vec<f32>,
+    /// How the weights were found.
+    pub note: String,
+}
+
+/// An embedder of a manifest: one network, or several.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its embedding space.
+    pub space: SpaceId,
+    /// How its crops are cut.
+    pub crop: CropSpec,
+    /// Its networks with their shares.
+    pub networks: Vec<(&'a Network, f32)>,
 }
 
 impl Manifest {
@@ -46,28 +85,125 @@ impl Manifest {
                 return Err(network.unusable("its name or file occurs twice".to_owned()));
             }
         }
+        for (i, fusion) in manifest.fusion.iter().enumerate() {
+            fusion.check()?;
+            let networks = manifest.network.iter().map(|n| &n.name);
+            let earlier = manifest.fusion[..i].iter().map(|f| &f.name);
+            if networks.chain(earlier).any(|name| *name == fusion.name) {
+                return Err(fusion.unusable("its name occurs twice"));
+            }
+            manifest.profile(&fusion.name)?;
+        }
+        if let Some(name) = &manifest.default {
+            manifest.profile(name)?;
+        }
         Ok(manifest)
+    }
+
+    /// Names of all embedders.
+    pub fn embedders(&self) -> impl Iterator<Item = &str> {
+        let alone = self.network.iter().filter(|n| n.role == Role::Embedder);
+        let alone = alone.map(|n| n.name.as_str());
+        alone.chain(self.fusion.iter().map(|f| f.name.as_str()))
+    }
+
+    /// The embedder to use where nobody says which; empty, and no embedder's, if there is none.
+    #[must_use]
+    pub fn default_embedder(&self) -> &str {
+        let stated = self.default.as_deref();
+        stated.or_else(|| self.embedders().next()).unwrap_or("")
+    }
+
+    /// The embedding network of this name.
+    ///
+    /// # Errors
+    /// [`Error::Network`] naming the embedders there are.
+    pub fn embedder(&self, name: &str) -> Result<&Network, Error> {
+        let mut networks = self.network.iter();
+        networks
+            .find(|n| n.role == Role::Embedder && n.name == name)
+            .ok_or_else(|| self.no_embedder(name))
     }
 
     /// The embedder of this name.
     ///
     /// # Errors
     /// [`Error::Network`] naming the embedders there are.
-    pub fn embedder(&self, name: &str) -> Result<&Network, Error> {
-        let mut embedders = self.network.iter().filter(|n| n.role == Role::Embedder);
-        embedders
-            .clone()
-            .find(|n| n.name == name)
-            .ok_or_else(|| Error::Network {
-                name: name.to_owned(),
-                why: match embedders.next() {
-                    Some(first) => format!(
-                        "the manifest has no such embedder; it has {}",
-                        embedders.fold(first.name.clone(), |all, n| all + ", " + &n.name)
-                    ),
-                    None => "the manifest has no embedder".to_owned(),
-                },
-            })
+    pub fn profile(&self, name: &str) -> Result<Profile<'_>, Error> {
+        let Some(fusion) = self.fusion.iter().find(|f| f.name == name) else {
+            let network = self.embedder(name)?;
+            return Ok(Profile {
+                name: &network.name,
+                space: network.space_id()?,
+                crop: network.crop_spec()?,
+                networks: vec![(network, 1.0)],
+            });
+        };
+        let networks = fusion.networks.iter().zip(&fusion.weights);
+        let networks = networks
+            .map(|(name, &weight)| Ok((self.embedder(name)?, weight)))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let crops = networks.iter().map(|(network, _)| network.crop_spec());
+        Ok(Profile {
+            name: &fusion.name,
+            space: SpaceId::parse(&fusion.space)?,
+            crop: CropSpec::stacked(crops.collect::<Result<Vec<_>, Error>>()?),
+            networks,
+        })
+    }
+
+    /// The embedder of this space; `None` if there is none.
+    #[must_use]
+    pub fn profile_of(&self, space: &str) -> Option<Profile<'_>> {
+        let mut profiles = self.embedders().filter_map(|name| self.profile(name).ok());
+        profiles.find(|profile| profile.space.as_str() == space)
+    }
+
+    /// What is left for a door that uses one embedder: its networks and the detector's.
+    ///
+    /// # Errors
+    /// As for [`Manifest::profile`].
+    pub fn only_embedder(&self, name: &str) -> Result<Manifest, Error> {
+        let profile = self.profile(name)?;
+        let used = |n: &&Network| {
+            n.role != Role::Embedder || profile.networks.iter().any(|(p, _)| p.name == n.name)
+        };
+        Ok(Manifest {
+            format: self.format,
+            default: Some(name.to_owned()),
+            network: self.network.iter().filter(used).cloned().collect(),
+            fusion: self
+                .fusion
+                .iter()
+                .filter(|f| f.name == name)
+                .cloned()
+                .collect(),
+        })
+    }
+
+    /// The text of a `manifest.toml`.
+    ///
+    /// # Errors
+    /// [`Error::Network`]: none is known that has no text.
+    pub fn to_text(&self) -> Result<String, Error> {
+        toml::to_string(self).map_err(|e| Error::Network {
+            name: "manifest.toml".to_owned(),
+            why: e.to_string(),
+        })
+    }
+
+    fn no_embedder(&self, name: &str) -> Error {
+        let there: Vec<&str> = self.embedders().collect();
+        Error::Network {
+            name: name.to_owned(),
+            why: match there.is_empty() {
+                false => format!(
+                    "the manifest has no such embedder; it has {}",
+                    there.join(", ")
+                ),
+                true => "the manifest has no embedder".to_owned(),
+            },
+        }
     }
 
     /// The one network of this role.
@@ -113,7 +249,7 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
-    /// Short name, unique: `mtcnn-pnet`, `mtcnn-rnet`, `mtcnn-onet`, `facenet`.
+    /// Short name, unique: `mtcnn-pnet`, `mtcnn-rnet`, `mtcnn-onet`, `facenet`, `mobilefacenet`.
     pub name: String,
     /// What it is for.
     pub role: Role,
@@ -144,6 +280,28 @@ pub struct Network {
     /// Embedders only: int8 against float.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parity: Option<Parity>,
+}
+
+impl Fusion {
+    fn check(&self) -> Result<(), Error> {
+        SpaceId::parse(&self.space)?.uncentred()?;
+        let (networks, weights) = (self.networks.len(), self.weights.len());
+        if !(2..=4).contains(&networks) || networks != weights {
+            return Err(self.unusable("it is not of 2 to 4 networks with a weight each"));
+        }
+        let sum: f32 = self.weights.iter().sum();
+        if !self.weights.iter().all(|w| *w > 0.0) || (sum - 1.0).abs() > 1e-3 {
+            return Err(self.unusable("its weights are not positive with a sum of 1"));
+        }
+        Ok(())
+    }
+
+    fn unusable(&self, why: &str) -> Error {
+        Error::Network {
+            name: self.name.clone(),
+            why: why.to_owned(),
+        }
+    }
 }
 
 impl Network {
@@ -190,18 +348,21 @@ impl Network {
         let Some(crop) = &self.crop else {
             return Err(self.unusable("the manifest states no crop".to_owned()));
         };
-        if crop.method != "box" || crop.resize != "area" {
-            return Err(self.unusable(format!(
-                "crop method {:?} with resize {:?} is not known; \"box\" with \"area\" is",
-                crop.method, crop.resize
-            )));
-        }
-        if !(crop.enlarge >= 0.5 && crop.enlarge <= 4.0) {
-            return Err(self.unusable(format!(
-                "crop enlargement {} is not from 0.5 to 4",
-                crop.enlarge
-            )));
-        }
+        let cut = match (crop.method.as_str(), crop.enlarge, crop.resize.as_str()) {
+            ("box", Some(enlarge), "area") if (0.5..=4.0).contains(&enlarge) => {
+                Cut::Box { enlarge }
+            }
+            ("box", _, "area") => {
+                return Err(self.unusable("the crop's enlargement is not from 0.5 to 4".to_owned()));
+            }
+            ("five-point", None, "sampled") => Cut::FivePoint,
+            (method, _, resize) => {
+                return Err(self.unusable(format!(
+                    "crop method {method:?} with resize {resize:?} is not known; \"box\" with \"area\" and \
+                     \"five-point\" with \"sampled\" are"
+                )));
+            }
+        };
         let side = |text: &String| text.parse().ok().filter(|n| (1..=1024).contains(n));
         let sides = match self.input.shape.as_slice() {
             [_, h, w, _] => side(h).zip(side(w)),
@@ -213,11 +374,7 @@ impl Network {
                 self.input.shape
             )));
         };
-        Ok(CropSpec {
-            width,
-            height,
-            enlarge: crop.enlarge,
-        })
+        Ok(View { width, height, cut }.into())
     }
 
     /// An error about this network.
@@ -302,11 +459,12 @@ pub struct Output {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Crop {
-    /// "box": the detector's box, its own shape, not rotated.
+    /// "box": the detector's box, its own shape, not rotated. "five-point": the landmarks near to reference points.
     pub method: String,
-    /// The box is enlarged by this factor about its centre, then clipped to the photo.
-    pub enlarge: f32,
-    /// "area": area averaging.
+    /// Of "box": it is enlarged by this factor about its centre, then clipped to the photo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enlarge: Option<f32>,
+    /// Of "box" "area": area averaging. Of "five-point" "sampled": means of bilinear samples.
     pub resize: String,
 }
 
@@ -449,7 +607,12 @@ calibration_inputs = 0
         assert_eq!(Manifest::parse(&text).unwrap(), manifest);
         let facenet = manifest.embedder("facenet").unwrap();
         let spec = facenet.crop_spec().unwrap();
-        assert_eq!((spec.width, spec.height, spec.enlarge), (160, 160, 1.25));
+        let view = View {
+            width: 160,
+            height: 160,
+            cut: Cut::Box { enlarge: 1.25 },
+        };
+        assert_eq!(spec, view.into());
         assert_eq!(facenet.space_id().unwrap().as_str(), "facenet-512-test");
         let said = manifest.embedder("arcface").unwrap_err().to_string();
         assert!(said.contains("it has facenet"), "{said}");
@@ -474,6 +637,8 @@ calibration_inputs = 0
             Case("\"160\", \"160\"", "\"0\", \"160\"", "height"),
             Case("method = \"box\"", "method = \"five-point\"", "five-point"),
             Case("enlarge = 1.25", "enlarge = nan", "enlargement"),
+            Case("enlarge = 1.25", "", "enlargement"),
+            Case("format = 1", "format = 1\ndefault = \"x\"", "no such"),
             Case("role = \"embedder\"", "role = \"oracle\"", "oracle"),
         ];
         for Case(from, to, expected) in cases {
@@ -487,5 +652,63 @@ calibration_inputs = 0
         let twice = format!("{EXAMPLE}\n[[network]]{tables}");
         let said = Manifest::parse(&twice).unwrap_err().to_string();
         assert!(said.contains("twice"), "{said}");
+    }
+
+    /// [`EXAMPLE`], a second network, and both together.
+    pub(crate) fn fused() -> String {
+        let (_, table) = EXAMPLE.split_once("[[network]]").unwrap();
+        let second = table
+            .replace("facenet", "mobilefacenet")
+            .replace(
+                "\"box\"\nenlarge = 1.25\nresize = \"area\"",
+                "\"five-point\"\nresize = \"sampled\"",
+            )
+            .replace("160", "112");
+        format!(
+            "{EXAMPLE}\n[[network]]{second}\n[[fusion]]\nname = \"fused\"\nspace = \"fused-test\"\n\
+            networks = [\"facenet\", \"mobilefacenet\"]\nweights = [0.25, 0.75]\nnote = \"\"\n"
+        )
+    }
+
+    #[test]
+    fn several_networks_make_one_embedder() {
+        let manifest = Manifest::parse(&fused()).unwrap();
+        let names: Vec<&str> = manifest.embedders().collect();
+        assert_eq!(names, ["facenet", "mobilefacenet", "fused"]);
+        assert_eq!(manifest.default_embedder(), "facenet");
+        let fused = manifest.profile("fused").unwrap();
+        assert_eq!((fused.crop.width(), fused.crop.height()), (160, 272));
+        assert_eq!(fused.crop.views()[1].cut, Cut::FivePoint);
+        assert_eq!(manifest.profile_of("fused-test"), Some(fused));
+        assert_eq!(manifest.profile_of("fused-tes"), None);
+
+        let light = manifest.only_embedder("mobilefacenet").unwrap();
+        let light = Manifest::parse(&light.to_text().unwrap()).unwrap();
+        assert_eq!(light.default_embedder(), "mobilefacenet");
+        assert_eq!((light.network.len(), light.fusion.len()), (1, 0));
+        let both = manifest.only_embedder("fused").unwrap();
+        assert_eq!((both.network.len(), both.fusion.len()), (2, 1));
+    }
+
+    #[test]
+    fn what_is_no_fusion_is_refused() {
+        struct Case(&'static str, &'static str, &'static str);
+        let cases = [
+            Case("[0.25, 0.75]", "[0.25, 0.7]", "sum of 1"),
+            Case("[0.25, 0.75]", "[-0.25, 1.25]", "sum of 1"),
+            Case("[0.25, 0.75]", "[nan, 0.75]", "sum of 1"),
+            Case("[0.25, 0.75]", "[1.0]", "2 to 4"),
+            Case("[\"facenet\", ", "[\"pnet\", ", "no such embedder"),
+            Case("name = \"fused\"", "name = \"facenet\"", "twice"),
+            Case("fused-test", "Fused", "a-z"),
+            Case("\"sampled\"", "\"area\"", "five-point"),
+        ];
+        for Case(from, to, expected) in cases {
+            assert!(fused().contains(from), "{from}");
+            match Manifest::parse(&fused().replace(from, to)) {
+                Err(e) => assert!(e.to_string().contains(expected), "{to}: {e}"),
+                Ok(_) => panic!("{to} was accepted"),
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     Error,
     classifier::Classifier,
     embedding::{Embedding, SpaceId, check_dimension},
+    measured::{Measured, PER_DECADE},
     templates::Templates,
 };
 
@@ -97,19 +98,29 @@ impl Default for Gate {
 impl Gate {
     /// Gallery size up to which `max_distance` holds as it stands.
     pub const REFERENCE_PEOPLE: usize = 10;
-    /// How much nearer a template must be for a tenth of the strangers to match by chance: measured as 0.116, 0.086 and
-    /// 0.085 between the false match rates 1e-2, 1e-3, 1e-4 and 1e-5 of the pairs above.
-    pub const DISTANCE_PER_DECADE: f32 = 0.09;
 
-    /// The gate for a gallery of `people`: `max_distance` shrinks as the gallery grows, because P(stranger accepted)
-    /// = 1 - (1 - FMR)^N, so FMR must fall as 1/N.
-    ///
-    /// `max_distance - DISTANCE_PER_DECADE * log10(N / REFERENCE_PEOPLE)`, for N over the reference, and not below 0.
+    /// The gate for a space, up to [`Gate::REFERENCE_PEOPLE`] people: as measured, else the default.
     #[must_use]
-    pub fn tightened(&self, people: usize) -> Gate {
+    pub fn of(space: &SpaceId) -> Gate {
+        match Measured::of(space) {
+            Some(measured) => Gate {
+                max_distance: measured.max_distance,
+                ..Gate::default()
+            },
+            None => Gate::default(),
+        }
+    }
+
+    /// The gate for a gallery of `people` in a space: `max_distance` shrinks as the gallery grows, because P(stranger
+    /// accepted) = 1 - (1 - FMR)^N, so FMR must fall as 1/N.
+    ///
+    /// `max_distance - distance_per_decade * log10(N / REFERENCE_PEOPLE)`, for N over the reference, and not below 0.
+    #[must_use]
+    pub fn tightened(&self, space: &SpaceId, people: usize) -> Gate {
+        let per_decade = Measured::of(space).map_or(PER_DECADE, |m| m.distance_per_decade);
         let growth = people.max(Self::REFERENCE_PEOPLE) as f32 / Self::REFERENCE_PEOPLE as f32;
         Gate {
-            max_distance: (self.max_distance - Self::DISTANCE_PER_DECADE * growth.log10()).max(0.0),
+            max_distance: (self.max_distance - per_decade * growth.log10()).max(0.0),
             ..*self
         }
     }
@@ -428,14 +439,14 @@ mod tests {
 
     #[test]
     fn gates_tighten_as_galleries_grow() {
-        let gate = Gate::default();
+        let (gate, space) = (Gate::default(), space());
         for people in [0, 1, Gate::REFERENCE_PEOPLE] {
-            assert_eq!(gate.tightened(people), gate, "{people}");
+            assert_eq!(gate.tightened(&space, people), gate, "{people}");
         }
-        let hundred = gate.tightened(100);
+        let hundred = gate.tightened(&space, 100);
         assert!((gate.max_distance - hundred.max_distance - 0.09).abs() < 1e-6);
         assert_eq!(hundred.min_margin, gate.min_margin);
-        assert_eq!(gate.tightened(usize::MAX).max_distance, 0.0);
+        assert_eq!(gate.tightened(&space, usize::MAX).max_distance, 0.0);
     }
 
     #[test]

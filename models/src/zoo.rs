@@ -20,7 +20,7 @@ use crate::{
     align::CropSpec,
     compile::compile,
     embedding::SpaceId,
-    facenet::Embedder,
+    facenet::{Embedder, Part},
     liveness::network::LivenessNet,
     manifest::{Manifest, Network, Role},
     mtcnn::{Detector, DetectorConfig},
@@ -38,6 +38,8 @@ pub struct Zoo {
     manifest: Manifest,
     plans: PlanCache,
     engine: OnceLock<Arc<Engine>>,
+    /// The embedder somebody chose; none, and the manifest does.
+    chosen: Option<String>,
     /// Plans in use, by their files' digest: threads that load the same networks share them.
     opened: Mutex<HashMap<String, Weak<Plan>>>,
 }
@@ -86,6 +88,7 @@ impl Zoo {
             manifest: Manifest::parse(&text)?,
             plans: PlanCache::none(),
             engine: OnceLock::new(),
+            chosen: None,
             opened: Mutex::default(),
         })
     }
@@ -103,6 +106,38 @@ impl Zoo {
             engine: OnceLock::from(engine),
             ..self
         }
+    }
+
+    /// Chooses an embedder by its name.
+    ///
+    /// # Errors
+    /// [`Error::Network`] naming the embedders there are.
+    pub fn with_embedder(self, name: &str) -> Result<Zoo, Error> {
+        let chosen = Some(self.manifest.profile(name)?.name.to_owned());
+        Ok(Zoo { chosen, ..self })
+    }
+
+    /// Chooses the embedder of a space.
+    ///
+    /// # Errors
+    /// [`Error::Space`] if none is of this space.
+    pub fn with_space(self, space: &SpaceId) -> Result<Zoo, Error> {
+        let found = self.manifest.profile_of(space.as_str());
+        let chosen = found.map(|profile| profile.name.to_owned());
+        match chosen {
+            Some(_) => Ok(Zoo { chosen, ..self }),
+            None => Err(Error::Space {
+                expected: space.as_str().to_owned(),
+                found: self.embedder_facts(self.chosen())?.0.as_str().to_owned(),
+            }),
+        }
+    }
+
+    /// Name of the embedder to use: the one chosen, else the manifest's default.
+    #[must_use]
+    pub fn chosen(&self) -> &str {
+        let chosen = self.chosen.as_deref();
+        chosen.unwrap_or_else(|| self.manifest.default_embedder())
     }
 
     /// The engine that all networks of this zoo share; if none was given, the one that `FACELATCH_ISA` and
@@ -146,19 +181,22 @@ impl Zoo {
         )
     }
 
-    /// Loads the embedder named `name` ("facenet").
+    /// Loads the embedder named `name` ("facenet", "mobilefacenet", "fused").
     ///
     /// # Errors
     /// As for [`Zoo::detector`].
     pub fn embedder(&self, name: &str) -> Result<Embedder, Error> {
-        let network = self.manifest.embedder(name)?;
-        let space = network.space_id()?;
-        let crop = network.crop_spec()?;
-        let centre = network
-            .centre
-            .as_ref()
-            .map_or_else(Vec::new, |c| c.values.clone());
-        Embedder::new(self.load(network)?, space, crop, centre)
+        let profile = self.manifest.profile(name)?;
+        let parts = profile.networks.iter().map(|&(network, weight)| {
+            let centre = network.centre.as_ref();
+            Ok(Part {
+                net: self.load(network)?,
+                centre: centre.map_or_else(Vec::new, |c| c.values.clone()),
+                weight,
+            })
+        });
+        let parts = parts.collect::<Result<Vec<Part>, Error>>()?;
+        Embedder::new(parts, profile.space, profile.crop)
     }
 
     /// Loads the liveness network; `None` if the manifest has none.
@@ -180,8 +218,8 @@ impl Zoo {
     /// # Errors
     /// [`Error::Network`] if the manifest has no such embedder.
     pub fn embedder_facts(&self, name: &str) -> Result<(SpaceId, CropSpec), Error> {
-        let network = self.manifest.embedder(name)?;
-        Ok((network.space_id()?, network.crop_spec()?))
+        let profile = self.manifest.profile(name)?;
+        Ok((profile.space, profile.crop))
     }
 
     /// A network's bytes, digest checked.

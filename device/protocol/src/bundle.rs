@@ -37,7 +37,7 @@ pub const MAX_PARTS: usize = 16;
 /// The format written here.
 pub const FORMAT: u16 = 2;
 /// Longest gallery record in a gallery part, in bytes.
-pub const MAX_RECORD: usize = 2304;
+pub const MAX_RECORD: usize = 3072;
 
 /// What a bundle holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -449,7 +449,7 @@ mod tests {
             ([1, 0], 0, 1),
             ([1025, 1], 1025 * 3, 1),
             ([2, 1], 5, 1),
-            ([1, 1], 3, 513),
+            ([1, 1], 3, crate::MAX_TEMPLATE + 1),
         ];
         for (sides, pixels, values) in cases {
             let mut part = Vec::new();

@@ -41,7 +41,7 @@ pub const MAX_ENVELOPE: usize = MAX_MESSAGE + 40;
 /// Most bytes of a bundle in one [`message::Request::PartChunk`].
 pub const MAX_CHUNK: usize = 2048;
 /// Most numbers in a template.
-pub const MAX_TEMPLATE: usize = 512;
+pub const MAX_TEMPLATE: usize = 704;
 /// Most hosts on one page of [`message::Response::Hosts`].
 pub const HOSTS_PER_PAGE: usize = 16;
 /// Most people on one page of [`message::Response::People`].

@@ -14,6 +14,7 @@ use facelatch_models::{
     align::Crop,
     calibrate::Calibration,
     classifier::Classifier,
+    embedding::SpaceId,
     facenet::Embedder,
     liveness::network::LivenessNet,
     mtcnn::{Detector, DetectorConfig},
@@ -21,7 +22,7 @@ use facelatch_models::{
     zoo::{MANIFEST, Zoo},
 };
 use facelatch_protocol::{
-    BundleFault, BundleId, GalleryRecord, RollbackReason,
+    BundleFault, BundleId, GalleryRecord, RollbackReason, SpaceName,
     bundle::{PartKind, Vector, take_record, take_vector},
 };
 use image::{Rgb, RgbImage};
@@ -78,12 +79,13 @@ pub struct Loader {
     plans: PlanCache,
     /// What runs all networks of this process.
     engine: Arc<Engine>,
-    /// Digest of the manifest last loaded: a bundle with the same networks needs no loading.
+    /// The embedder to use without a bundle; empty for that of the people enrolled, else the manifest's default.
+    network: String,
+    /// The embedding space of the people enrolled at the start.
+    enrolled: Option<SpaceName>,
+    /// Digest of the manifest and the space last loaded: a bundle with the same networks needs no loading.
     pub(super) loaded: Option<[u8; 32]>,
 }
-
-/// The embedder a door uses.
-pub const EMBEDDER: &str = "facenet";
 
 impl Loader {
     /// A loader that has loaded nothing yet; `plans` belongs to it alone.
@@ -100,8 +102,20 @@ impl Loader {
             detector,
             plans,
             engine: Engine::from_env().map_err(facelatch_models::Error::from)?,
+            network: String::new(),
+            enrolled: None,
             loaded: None,
         })
+    }
+
+    /// What to use without a bundle: the embedder of this name; of no name, that of the people enrolled.
+    #[must_use]
+    pub fn without_bundle_use(self, network: String, enrolled: Option<SpaceName>) -> Loader {
+        Loader {
+            network,
+            enrolled,
+            ..self
+        }
     }
 
     /// What to start with: the bundle on trial unless it has failed too often, the active one, the previous one if that
@@ -145,7 +159,15 @@ impl Loader {
     /// # Errors
     /// [`Error::Models`] if there are none.
     pub(super) fn without_bundle(&mut self) -> Result<Prepared, Error> {
-        let (networks, space) = self.installed(&[])?;
+        let zoo = self.installed_zoo()?;
+        let enrolled = self.enrolled.as_ref();
+        let enrolled = enrolled.and_then(|space| zoo.manifest().profile_of(space));
+        let name = match (self.network.as_str(), &enrolled) {
+            ("", Some(profile)) => profile.name.to_owned(),
+            ("", None) => zoo.chosen().to_owned(),
+            (name, _) => name.to_owned(),
+        };
+        let (networks, space) = self.load(zoo.with_embedder(&name)?, &[])?;
         Ok(Prepared {
             bundle: None,
             on_trial: false,
@@ -207,10 +229,16 @@ impl Loader {
         let tests = tests.as_ref().map_or(&[][..], |bytes| bytes.as_slice());
         let tests = vectors(tests).ok_or_else(|| unreadable(PartKind::SelfTest))?;
         let before = self.loaded;
-        let (networks, space) = match part(PartKind::Networks) {
-            Some(_) => self.load(Zoo::open(&store.networks(id.digest)?)?, &tests)?,
-            None => self.installed(&tests)?,
+        let zoo = match part(PartKind::Networks) {
+            Some(_) => Zoo::open(&store.networks(id.digest)?)?,
+            None => self.installed_zoo()?,
         };
+        let wanted = SpaceId::parse(&manifest.space).map_err(|_| fault(BundleFault::Space))?;
+        let zoo = zoo.with_space(&wanted).map_err(|error| {
+            log::warn!("the bundle's space: {error}");
+            fault(BundleFault::Space)
+        })?;
+        let (networks, space) = self.load(zoo, &tests)?;
         let spaces = read.iter().map(|c| c.space.as_str().to_owned());
         let calibrated = calibration.iter().map(|c| c.space.as_str().to_owned());
         let mut spaces = spaces.chain(calibrated).chain([manifest.space.to_string()]);
@@ -231,10 +259,6 @@ impl Loader {
         })
     }
 
-    fn installed(&mut self, tests: &[Vector<'_>]) -> Result<(Option<Networks>, String), Error> {
-        self.load(self.installed_zoo()?, tests)
-    }
-
     fn installed_zoo(&self) -> Result<Zoo, Error> {
         Ok(match &self.zoo {
             Some(dir) => Zoo::open(dir)?,
@@ -242,7 +266,7 @@ impl Loader {
         })
     }
 
-    /// Loads networks and tests them; `None` if they are the ones loaded last.
+    /// Loads the detector and the embedder chosen, and tests them; `None` if they are the ones loaded last.
     fn load(
         &mut self,
         zoo: Zoo,
@@ -251,19 +275,20 @@ impl Loader {
         use sha2::Digest as _;
         let path = zoo.dir().join(MANIFEST);
         let manifest = std::fs::read(&path).map_err(Error::storage("read", &path))?;
-        let digest = sha2::Sha256::digest(manifest).into();
+        let (space, _) = zoo.embedder_facts(zoo.chosen())?;
+        let space = space.as_str().to_owned();
+        let both = sha2::Sha256::new().chain_update(manifest);
+        let digest = both.chain_update(&space).finalize().into();
         let zoo = zoo
             .with_plans(self.plans.clone())
             .with_engine(Arc::clone(&self.engine));
         // The manifest holds the files' digests: what matches it is what was loaded. At the start there is no time to
         // read them all, nor need: they were good when they came, and a plan is as good as its file.
         if self.loaded.is_some() {
-            for network in &zoo.manifest().network {
+            for network in &zoo.manifest().only_embedder(zoo.chosen())?.network {
                 zoo.bytes(network)?;
             }
         }
-        let (space, _) = zoo.embedder_facts(EMBEDDER)?;
-        let space = space.as_str().to_owned();
         let is_loaded = self.loaded == Some(digest);
         if is_loaded && tests.is_empty() {
             return Ok((None, space));
@@ -272,7 +297,7 @@ impl Loader {
         let loaded = catch_unwind(AssertUnwindSafe(|| {
             let mut networks = Networks {
                 detector: zoo.detector(self.detector)?,
-                embedder: zoo.embedder(EMBEDDER)?,
+                embedder: zoo.embedder(zoo.chosen())?,
                 liveness: zoo.liveness()?,
             };
             networks.self_test(tests)?;
@@ -310,7 +335,7 @@ impl Networks {
         self.detector.detect(&scene)?;
         let (width, height) = {
             let spec = self.embedder.crop_spec();
-            (spec.width, spec.height)
+            (spec.width(), spec.height())
         };
         let crop = Crop(gradient(width, height));
         if self.embedder.embed(&crop)? != self.embedder.embed(&crop)? {

@@ -76,7 +76,7 @@ fn networks() -> &'static [PartFile] {
 /// A crop and the embedding the shipped network gives for it, some bits of which may be turned.
 fn self_test(turned: u32) -> PartFile {
     let mut embedder = zoo().embedder("facenet").unwrap();
-    let (width, height) = (embedder.crop_spec().width, embedder.crop_spec().height);
+    let (width, height) = (embedder.crop_spec().width(), embedder.crop_spec().height());
     let crop = Crop(RgbImage::from_fn(width, height, |x, y| {
         image::Rgb([x as u8, y as u8, (x * y) as u8])
     }));

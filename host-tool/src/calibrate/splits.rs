@@ -141,8 +141,9 @@ fn split(
         .collect();
     let classifier = Classifier::train(&examples, &TrainConfig::default())?;
     let mut roster = Roster::new(space.clone(), templates)?;
-    let thresholds = calibration.thresholds(templates, &Gate::default())?;
-    let gate = calibration.apply(&mut roster, templates, &Gate::default())?;
+    let gate = Gate::of(space);
+    let thresholds = calibration.thresholds(templates, &gate)?;
+    let gate = calibration.apply(&mut roster, templates, &gate)?;
     let named = |probe: &Option<Embedding>| match probe {
         Some(probe) => {
             let judged = roster.judge(probe, Some(&classifier), &gate)?;

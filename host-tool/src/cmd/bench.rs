@@ -22,7 +22,7 @@ use crate::{
     Error, Exit,
     cli::Global,
     demo_data,
-    embed::{EMBEDDER, Kind, Networks, detector_config, photo_bytes},
+    embed::{Kind, Networks, detector_config, photo_bytes},
     progress::Progress,
 };
 
@@ -169,7 +169,7 @@ fn measure(zoo: &Zoo, frame: &RgbImage, runs: u32, path: &Path) -> Result<Report
         template.space().clone(),
         &[("somebody".to_owned(), template)],
     )?;
-    let gate = Gate::default();
+    let gate = Gate::of(roster.space());
     let frame_to_decision_ms = median(runs, &progress, || {
         let faces = networks.detector.detect(frame)?;
         if let Some(face) = main_face(&faces, frame) {
@@ -182,11 +182,13 @@ fn measure(zoo: &Zoo, frame: &RgbImage, runs: u32, path: &Path) -> Result<Report
     let space = networks.embedder.space().as_str().to_owned();
     drop(networks);
     let load_ms = median(runs, &progress, || Networks::load(zoo, config).map(drop))?;
-    let embedder = zoo.manifest().embedder(EMBEDDER)?;
-    let onnx = zoo.bytes(embedder)?;
-    let start = Instant::now();
-    compile(&embedder.name, onnx)?;
-    let plan_compile_ms = start.elapsed().as_secs_f64() * 1e3;
+    let mut plan_compile_ms = 0.0;
+    for (network, _) in zoo.manifest().profile(zoo.chosen())?.networks {
+        let onnx = zoo.bytes(network)?;
+        let start = Instant::now();
+        compile(&network.name, onnx)?;
+        plan_compile_ms += start.elapsed().as_secs_f64() * 1e3;
+    }
     let engine = zoo.engine()?;
     Ok(Report {
         load_ms,

@@ -131,7 +131,8 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         &home.policy_path(),
         format!("zone = \"UTC\"\n[people.{ADMIN}]\nadmin = true\n").as_bytes(),
     )?;
-    let (bundle, packed) = gather(&home, &What::default(), || global.zoo())?.sign(&home, 0)?;
+    let (bundle, packed) =
+        gather(&home, &What::default(), |space| global.zoo_of(space))?.sign(&home, 0)?;
     let bundle_file = scratch.path().join("demo.flb");
     write_atomic(&bundle_file, &bundle)?;
 

@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use anyhow::Context;
-use facelatch_models::{mtcnn::DetectorConfig, zoo::Zoo};
+use facelatch_models::{embedding::SpaceId, mtcnn::DetectorConfig, zoo::Zoo};
 use facelatch_protocol::{DisplayName, PersonId};
 use serde::Serialize;
 
@@ -133,7 +133,12 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         warn(&oddity.to_string());
     }
     let config = detector_config(args.min_face_px);
-    let report = enroll(&dataset, &global.zoo()?, &global.home(), config)?;
+    let home = global.home();
+    let zoo = match global.net {
+        Some(_) => global.zoo()?,
+        None => global.zoo_of(home.space()?.as_ref())?,
+    };
+    let report = enroll(&dataset, &zoo, &home, config)?;
     global.format().print(&report)?;
     Ok(if report.everybody_enrolled() {
         Exit::Done
@@ -154,6 +159,7 @@ pub fn enroll(
 ) -> anyhow::Result<EnrollReport> {
     let ids = ids(dataset)?;
     let reader = Reader::new(zoo, Some(home.cache()), config)?;
+    one_space(reader.space(), home, &ids)?;
     let photos: Vec<PathBuf> = dataset
         .labelled()
         .map(|(_, path)| path.to_path_buf())
@@ -184,6 +190,21 @@ pub fn enroll(
         none,
         skipped,
     })
+}
+
+/// Refuses a space other than that of the people who stay as they are.
+fn one_space(space: &SpaceId, home: &Home, replaced: &[PersonId]) -> Result<(), Error> {
+    for person in home.people()? {
+        let other = person.templates.iter().find(|t| t.space != *space);
+        if let Some(template) = other.filter(|_| !replaced.contains(&person.id)) {
+            return Err(Error::Usage(format!(
+                "{} is enrolled in the space {}, these networks are of {space}: enroll everybody again with one network, or \
+                 use another --home",
+                person.id, template.space
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Keeps one person; somebody without a usable photo is left as before.

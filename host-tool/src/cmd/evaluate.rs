@@ -446,7 +446,7 @@ fn open_set(
     for enrolled in &choices {
         trials.push(trial(shots, enrolled, reader)?);
     }
-    let gate = Gate::default();
+    let gate = Gate::of(reader.space());
     let figures = openset::run(reader.space(), &trials, &gate, &TrainConfig::default())?;
     Ok(OpenSet {
         material,

@@ -9,7 +9,6 @@ use serde::Serialize;
 use crate::{
     Error, Exit,
     cli::Global,
-    embed::EMBEDDER,
     home::{Home, unix_ms_now},
     pack::{Contents, Unsigned, gather as gather_parts},
     report::count,
@@ -118,7 +117,8 @@ impl fmt::Display for Report {
 /// Nobody enrolled, no current classifier, a file that cannot be read or written.
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let home = global.home();
-    let (bytes, mut report) = gather(&home, &args.what, || global.zoo())?.sign(&home, 0)?;
+    let (bytes, mut report) =
+        gather(&home, &args.what, |space| global.zoo_of(space))?.sign(&home, 0)?;
     write_atomic(&args.out, &bytes)?;
     report.file = Some(args.out.clone());
     global.format().print(&report)?;
@@ -137,14 +137,14 @@ pub struct Gathered {
     what: What,
 }
 
-/// Makes the parts; `zoo` is only opened if they take it.
+/// Makes the parts; `zoo` is only opened if they take it, for the space of the people if they go along.
 ///
 /// # Errors
 /// As for [`run`].
 pub fn gather(
     home: &Home,
     what: &What,
-    zoo: impl FnOnce() -> Result<Zoo, Error>,
+    zoo: impl FnOnce(Option<&SpaceId>) -> Result<Zoo, Error>,
 ) -> Result<Gathered, Error> {
     let people = match what.without_people {
         true => None,
@@ -156,10 +156,11 @@ pub fn gather(
     };
     let policy = policy(home, what)?;
     let needs_zoo = what.with_networks || !what.without_self_test || trained.is_none();
-    let zoo = if needs_zoo { Some(zoo()?) } else { None };
-    let space = match (&trained, &zoo) {
-        (Some(trained), _) => trained.classifier.space.clone(),
-        (None, Some(zoo)) => zoo.embedder_facts(EMBEDDER)?.0,
+    let space = trained.as_ref().map(|trained| &trained.classifier.space);
+    let zoo = if needs_zoo { Some(zoo(space)?) } else { None };
+    let space = match (space, &zoo) {
+        (Some(space), _) => space.clone(),
+        (None, Some(zoo)) => zoo.embedder_facts(zoo.chosen())?.0,
         (None, None) => return Err(Error::Bug("a bundle without a space".into())),
     };
     // It fits any people of its space: a door with other people applies it to those.

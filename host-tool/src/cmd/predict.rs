@@ -81,17 +81,8 @@ impl fmt::Display for Report {
 /// An unreadable photo, nobody enrolled, no current classifier, templates of another space than the networks.
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let format = args.out.as_deref().map(format_of).transpose()?;
-    let zoo = global.zoo()?;
     let judge = judge(&global.home())?;
-    judge
-        .classifier
-        .space
-        .expect(
-            &zoo.embedder_facts(crate::embed::EMBEDDER)
-                .map_err(Error::from)?
-                .0,
-        )
-        .map_err(Error::from)?;
+    let zoo = global.zoo_of(Some(&judge.classifier.space))?;
     let bytes = photo_bytes(&args.photo).map_err(Error::from)?;
     let mut photo = facelatch_models::image::decode(&bytes, &args.photo.display().to_string())
         .map_err(Error::from)?;
@@ -131,9 +122,10 @@ pub fn judge(home: &Home) -> Result<Judge, Error> {
     }
     let mut roster = Roster::new(classifier.space.clone(), &templates)?;
     let calibrated = home.calibrated()?.map(|c| c.calibration);
+    let gate = Gate::of(&classifier.space);
     let gate = match calibrated.filter(|c| c.space == classifier.space) {
-        Some(calibration) => calibration.apply(&mut roster, &templates, &Gate::default())?,
-        None => Gate::default().tightened(roster.people()),
+        Some(calibration) => calibration.apply(&mut roster, &templates, &gate)?,
+        None => gate.tightened(roster.space(), roster.people()),
     };
     Ok(Judge {
         roster,

@@ -128,7 +128,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     // Before the door is asked anything: this takes a while.
     let gathered = match &args.bundle {
         Some(_) => None,
-        None => Some(gather(&home, &args.what, || global.zoo())?),
+        None => Some(gather(&home, &args.what, |space| global.zoo_of(space))?),
     };
     let mut client = args.door.connect(&home)?;
     let report = push(&home, args, gathered.as_ref(), &mut client).inspect_err(|error| {

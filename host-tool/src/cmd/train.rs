@@ -261,6 +261,9 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     };
     let config = searched.first().map_or(asked, |best| best.config.clone());
     let (trained, figures) = train(&people, &none, &config)?;
+    if global.net.is_some() {
+        global.zoo_of(Some(&trained.classifier.space))?;
+    }
     home.put_trained(&trained)?;
     let calibrated = home.calibrated()?;
     if let Some(calibrated) = &calibrated {

@@ -115,7 +115,7 @@ impl Tally {
             .collect();
         let classifier = Classifier::train(&examples, config)?;
         let roster = Roster::new(space.clone(), &trial.templates)?;
-        let gate = gate.tightened(roster.people());
+        let gate = gate.tightened(space, roster.people());
         let judge = |probe: &Option<Embedding>| match probe {
             Some(probe) => {
                 let judgement = roster.judge(probe, Some(&classifier), &gate)?;

@@ -54,6 +54,27 @@ pub struct Residual {
     pub scale: f32,
 }
 
+/// A convolution of each channel with a filter of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DepthwiseSpec {
+    /// What is read, u8.
+    pub input: Slice,
+    /// Where the window goes.
+    pub window: Window,
+    /// Where the results go: as many channels, u8.
+    pub output: Slice,
+    /// `[channels][kh][kw]` in [-127, 127].
+    pub weights: Vec<i8>,
+    /// As in [`ConvSpec`], like all that follows.
+    pub bias: Vec<i32>,
+    /// By channel.
+    pub scale: Vec<f32>,
+    /// By channel, or empty.
+    pub negative: Vec<f32>,
+    /// Least output.
+    pub low: u8,
+}
+
 /// A network being built. Tensor 0, the picture, is there from the start.
 #[derive(Debug)]
 pub struct Builder {
@@ -78,6 +99,11 @@ impl Builder {
             },
             blob: Vec::new(),
         }
+    }
+
+    /// Sets the picture's zero point, the value of a pixel beyond its edges; 0 unless set.
+    pub fn picture_zero(&mut self, zero: u8) {
+        self.network.tensors[0].kind = Kind::Bytes(zero);
     }
 
     /// The picture.
@@ -140,15 +166,7 @@ impl Builder {
                 spec.negative.len(),
             ),
         ];
-        for (what, expected, found) in lengths {
-            if expected != found {
-                return Err(Error::Length {
-                    what,
-                    expected,
-                    found,
-                });
-            }
-        }
+        expect_lengths(lengths)?;
         let Kind::Bytes(input_zero) = source.kind else {
             return Err(Error::Geometry("input of f32"));
         };
@@ -212,6 +230,63 @@ impl Builder {
             },
         };
         self.network.steps.push(Step::Conv(conv));
+        Ok(())
+    }
+
+    /// Adds a depthwise convolution.
+    ///
+    /// # Errors
+    /// The first rule of the contract that it breaks.
+    pub fn depthwise(&mut self, spec: &DepthwiseSpec) -> Result<(), Error> {
+        let channels = spec.output.channels;
+        let taps = spec.window.size[0] * spec.window.size[1];
+        let slopes = if spec.negative.is_empty() {
+            0
+        } else {
+            channels
+        };
+        expect_lengths([
+            ("the weights", channels * taps, spec.weights.len()),
+            ("the bias", channels, spec.bias.len()),
+            ("the scale", channels, spec.scale.len()),
+            ("the slope", slopes, spec.negative.len()),
+        ])?;
+        let Kind::Bytes(input_zero) = self.known(spec.input)?.kind else {
+            return Err(Error::Geometry("input of f32"));
+        };
+        let whole = channels.next_multiple_of(GROUP);
+        let mut weights = vec![0i8; taps * whole];
+        let mut bias = Vec::with_capacity(whole);
+        for (channel, filter) in spec.weights.chunks_exact(taps).enumerate() {
+            let sum: i64 = filter.iter().map(|&w| i64::from(w)).sum();
+            let folded = i64::from(spec.bias[channel]) - i64::from(input_zero) * sum;
+            bias.push(i32::try_from(folded).map_err(|_| Error::Range { channel })?);
+            for (tap, &weight) in filter.iter().enumerate() {
+                weights[tap * whole + channel] = weight;
+            }
+        }
+        // A channel that pads a group gives its output's zero point.
+        bias.resize(whole, 0);
+        let padded = |values: &[f32]| {
+            let all = values.iter().copied().chain(std::iter::repeat(1.0));
+            all.take(whole)
+                .flat_map(f32::to_le_bytes)
+                .collect::<Vec<u8>>()
+        };
+        let conv = network::Depthwise {
+            input: lower(spec.input)?,
+            window: spec.window,
+            output: lower(spec.output)?,
+            low: spec.low,
+            weights: self.store(weights.iter().map(|w| w.cast_unsigned())),
+            bias: self.store(bias.iter().flat_map(|b| b.to_le_bytes())),
+            scale: self.store(padded(&spec.scale).into_iter()),
+            negative: match spec.negative.is_empty() {
+                true => None,
+                false => Some(self.store(padded(&spec.negative).into_iter())),
+            },
+        };
+        self.network.steps.push(Step::Depthwise(conv));
         Ok(())
     }
 
@@ -298,6 +373,20 @@ impl Builder {
             start: start as u64,
             bytes: (self.blob.len() - start) as u64,
         }
+    }
+}
+
+fn expect_lengths(lengths: [(&'static str, usize, usize); 4]) -> Result<(), Error> {
+    let mut wrong = lengths
+        .into_iter()
+        .filter(|(_, expected, found)| expected != found);
+    match wrong.next() {
+        Some((what, expected, found)) => Err(Error::Length {
+            what,
+            expected,
+            found,
+        }),
+        None => Ok(()),
     }
 }
 

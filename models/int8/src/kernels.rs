@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use crate::{Error, Isa, isa, resolve::Conv};
 
+mod depthwise;
 mod memory;
 mod pool;
 mod scalar;

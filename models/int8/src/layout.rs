@@ -80,6 +80,7 @@ pub(crate) fn sizes(network: &Network, size: [usize; 2]) -> Result<Vec<[usize; 2
                 output,
                 ..
             } => (*input, window, std::slice::from_ref(output)),
+            Step::Depthwise(conv) => (conv.input, &conv.window, std::slice::from_ref(&conv.output)),
             Step::Softmax(slice) => {
                 sizes[slice.id()].ok_or(unwritten(at))?;
                 continue;
@@ -231,6 +232,7 @@ fn lifetimes(network: &Network) -> (Vec<usize>, Vec<usize>) {
             Step::MaxPool { input, output, .. } | Step::AveragePool { input, output, .. } => {
                 vec![*input, *output]
             }
+            Step::Depthwise(conv) => vec![conv.input, conv.output],
             Step::Softmax(slice) => vec![*slice],
         };
         for slice in touched {
@@ -249,10 +251,13 @@ fn lifetimes(network: &Network) -> (Vec<usize>, Vec<usize>) {
 fn borders(network: &Network) -> Vec<[usize; 4]> {
     let mut borders = vec![[0; 4]; network.tensors.len()];
     for step in &network.steps {
-        if let Step::Conv(conv) = step {
-            for (border, pad) in borders[conv.input.id()].iter_mut().zip(conv.window.pads) {
-                *border = pad.max(*border);
-            }
+        let (input, window) = match step {
+            Step::Conv(conv) => (conv.input, conv.window),
+            Step::Depthwise(conv) => (conv.input, conv.window),
+            Step::MaxPool { .. } | Step::AveragePool { .. } | Step::Softmax(_) => continue,
+        };
+        for (border, pad) in borders[input.id()].iter_mut().zip(window.pads) {
+            *border = pad.max(*border);
         }
     }
     borders

@@ -16,6 +16,7 @@
 //! y[n]   = clamp(round(real) + output_zero, low, 255), or y[n] = real for an output in f32
 //! ```
 //!
+//! * In a depthwise convolution the sum is over the window alone: each channel has a filter of its own.
 //! * Activations are u8 with one zero point a tensor, NHWC; what lies outside the picture is the input's zero point.
 //! * Weights are symmetric per output channel. -128 is excluded, so that two products of a signed activation and a
 //!   weight add up in 16 bits (the multiply-accumulate pairs of Cortex-A72).
@@ -43,12 +44,12 @@ mod run;
 mod window;
 mod workers;
 
-pub use builder::{Builder, ConvSpec, Residual, Slice, TensorId};
+pub use builder::{Builder, ConvSpec, DepthwiseSpec, Residual, Slice, TensorId};
 pub use conv::{Activation, Conv, ConvParts, Requantize};
 pub use error::Error;
 pub use isa::{Isa, MAX_THREADS};
 pub use kernels::peak;
 pub use plan::{FORMAT, Plan};
-pub use reference::{convolve, max_pool};
+pub use reference::{convolve, depthwise, max_pool};
 pub use run::{Engine, Output, Runner};
 pub use window::Window;

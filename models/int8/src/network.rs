@@ -78,6 +78,8 @@ pub(crate) enum Step {
     },
     /// Over the channels of each pixel, in place.
     Softmax(Slice),
+    /// Each channel convolved by itself.
+    Depthwise(Depthwise),
 }
 
 /// A convolution, or several that read the same tensor with the same window. Arrays lie in the plan's blob.
@@ -97,6 +99,23 @@ pub(crate) struct Conv {
     /// `[group][16]` f32.
     pub(crate) scale: Extent,
     /// `[group][16]` f32, for negative accumulators.
+    pub(crate) negative: Option<Extent>,
+}
+
+/// A convolution of each channel with a filter of its own. Arrays lie in the plan's blob, over whole groups of channels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Depthwise {
+    pub(crate) input: Slice,
+    pub(crate) window: Window,
+    pub(crate) output: Slice,
+    pub(crate) low: u8,
+    /// `[kh][kw][channels]` i8.
+    pub(crate) weights: Extent,
+    /// `[channels]` i32, the input's zero point folded in.
+    pub(crate) bias: Extent,
+    /// `[channels]` f32.
+    pub(crate) scale: Extent,
+    /// `[channels]` f32, for negative accumulators.
     pub(crate) negative: Option<Extent>,
 }
 
@@ -188,6 +207,16 @@ impl Taps {
     }
 }
 
+impl Depthwise {
+    pub(crate) fn groups(&self) -> usize {
+        self.output.groups()
+    }
+
+    pub(crate) fn taps(&self) -> usize {
+        self.window.size[0] * self.window.size[1]
+    }
+}
+
 impl Conv {
     pub(crate) fn groups(&self) -> usize {
         self.outputs.iter().map(|s| s.groups()).sum()
@@ -271,6 +300,13 @@ impl Network {
                 match self.tensor(*slice).kind {
                     Kind::Floats => Ok(()),
                     Kind::Bytes(_) => Err("a softmax of bytes"),
+                }
+            }
+            Step::Depthwise(conv) => {
+                self.check_pool(conv.input, &conv.window, conv.output)?;
+                match self.starts_a_group(conv.input) {
+                    true => Ok(()),
+                    false => Err("an input that is not in whole groups of channels"),
                 }
             }
         }

@@ -20,12 +20,12 @@ use std::{ops::Range, path::Path, sync::Arc};
 use crate::{
     Error,
     map::{Bytes, map},
-    network::{Conv, Extent, GROUP, Network, Step},
+    network::{Conv, Depthwise, Extent, GROUP, Network, Step},
     pack::{self, LINE},
 };
 
 /// Version of the file format and of the packing.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"FACELPLN";
 const HEADER: usize = 64;
@@ -47,7 +47,7 @@ pub(crate) struct Numbers {
     pub(crate) bias: Vec<i32>,
     pub(crate) scale: Vec<f32>,
     pub(crate) negative: Vec<f32>,
-    /// Sums of the channel's weights.
+    /// Sums of the channel's weights; empty for a depthwise convolution.
     pub(crate) sums: Vec<i32>,
 }
 
@@ -137,6 +137,7 @@ pub(crate) fn parse(all: &[u8]) -> Result<Parsed, Error> {
         .iter()
         .map(|step| match step {
             Step::Conv(conv) => numbers(&network, conv, &all[blob.clone()]),
+            Step::Depthwise(conv) => depthwise_numbers(conv, &all[blob.clone()]),
             Step::MaxPool { .. } | Step::AveragePool { .. } | Step::Softmax(_) => {
                 Ok(Numbers::default())
             }
@@ -216,41 +217,75 @@ fn numbers(network: &Network, conv: &Conv, blob: &[u8]) -> Result<Numbers, Error
     let groups = conv.groups();
     let quads = network.taps(conv).all_quads();
     let lines = extent(conv.weights, blob, groups * quads * LINE)?;
-    let word = |w: &[u8]| u32::from_le_bytes([w[0], w[1], w[2], w[3]]);
-    let words = |at: Extent| -> Result<Vec<u32>, Error> {
-        let bytes = extent(at, blob, groups * GROUP * 4)?;
-        Ok(bytes.chunks_exact(4).map(word).collect())
-    };
-    let floats = |at| -> Result<Vec<f32>, Error> {
-        Ok(words(at)?.into_iter().map(f32::from_bits).collect())
-    };
-    let bias: Vec<i32> = words(conv.bias)?.iter().map(|w| w.cast_signed()).collect();
-    let scale = floats(conv.scale)?;
-    let negative = conv.negative.map(floats).transpose()?.unwrap_or_default();
-
-    let mut all_sums = Vec::with_capacity(groups * GROUP);
+    let mut numbers = Numbers::read([conv.bias, conv.scale], conv.negative, groups, blob)?;
     for (group, lines) in lines.chunks_exact(quads * LINE).enumerate() {
         let Some((sums, magnitudes)) = pack::sums(lines) else {
             return Err(Error::Damaged("a weight is -128"));
         };
         for (n, magnitude) in magnitudes.iter().enumerate() {
-            let channel = group * GROUP + n;
-            let most = i64::from(*magnitude) * 255 + i64::from(bias[channel]).abs();
-            let fits = |factor: f32| most as f64 * f64::from(factor.abs()) <= f64::from(1 << 30);
-            let scaled = scale[channel] > 0.0 && fits(scale[channel]);
-            let slope = negative.get(channel).copied().unwrap_or(0.0);
-            if most > i64::from(i32::MAX) || !scaled || !fits(slope) {
-                return Err(Error::Range { channel });
-            }
+            numbers.check(group * GROUP + n, *magnitude)?;
         }
-        all_sums.extend(sums);
+        numbers.sums.extend(sums);
     }
-    Ok(Numbers {
-        bias,
-        scale,
-        negative,
-        sums: all_sums,
-    })
+    Ok(numbers)
+}
+
+/// The same of a depthwise convolution, which needs no sums.
+fn depthwise_numbers(conv: &Depthwise, blob: &[u8]) -> Result<Numbers, Error> {
+    let groups = conv.groups();
+    let channels = groups * GROUP;
+    let weights = extent(conv.weights, blob, conv.taps() * channels)?;
+    let numbers = Numbers::read([conv.bias, conv.scale], conv.negative, groups, blob)?;
+    let mut magnitudes = vec![0i32; channels];
+    for tap in weights.chunks_exact(channels) {
+        for (magnitude, weight) in magnitudes.iter_mut().zip(tap) {
+            if weight.cast_signed() == i8::MIN {
+                return Err(Error::Damaged("a weight is -128"));
+            }
+            *magnitude += i32::from(weight.cast_signed()).abs();
+        }
+    }
+    for (channel, magnitude) in magnitudes.into_iter().enumerate() {
+        numbers.check(channel, magnitude)?;
+    }
+    Ok(numbers)
+}
+
+impl Numbers {
+    /// Without the sums.
+    fn read(
+        [bias, scale]: [Extent; 2],
+        negative: Option<Extent>,
+        groups: usize,
+        blob: &[u8],
+    ) -> Result<Numbers, Error> {
+        let word = |w: &[u8]| u32::from_le_bytes([w[0], w[1], w[2], w[3]]);
+        let words = |at: Extent| -> Result<Vec<u32>, Error> {
+            let bytes = extent(at, blob, groups * GROUP * 4)?;
+            Ok(bytes.chunks_exact(4).map(word).collect())
+        };
+        let floats = |at| -> Result<Vec<f32>, Error> {
+            Ok(words(at)?.into_iter().map(f32::from_bits).collect())
+        };
+        Ok(Numbers {
+            bias: words(bias)?.iter().map(|w| w.cast_signed()).collect(),
+            scale: floats(scale)?,
+            negative: negative.map(floats).transpose()?.unwrap_or_default(),
+            sums: Vec::new(),
+        })
+    }
+
+    /// Refuses a channel whose weights' magnitudes add up to so much that it could overflow.
+    fn check(&self, channel: usize, magnitude: i32) -> Result<(), Error> {
+        let most = i64::from(magnitude) * 255 + i64::from(self.bias[channel]).abs();
+        let fits = |factor: f32| most as f64 * f64::from(factor.abs()) <= f64::from(1 << 30);
+        let scaled = self.scale[channel] > 0.0 && fits(self.scale[channel]);
+        let slope = self.negative.get(channel).copied().unwrap_or(0.0);
+        match most <= i64::from(i32::MAX) && scaled && fits(slope) {
+            true => Ok(()),
+            false => Err(Error::Range { channel }),
+        }
+    }
 }
 
 fn extent(at: Extent, blob: &[u8], expected: usize) -> Result<&[u8], Error> {

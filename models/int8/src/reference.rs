@@ -50,6 +50,34 @@ fn accumulate(conv: &Conv, input: &Activation, row: usize, column: usize, n: usi
     acc
 }
 
+/// Convolves each channel with a filter of its own; `conv` has one input channel, and as many outputs as the input has.
+///
+/// # Errors
+/// As for [`convolve`].
+pub fn depthwise(conv: &Conv, input: &Activation) -> Result<Activation, Error> {
+    let [h, w, channels] = input.shape();
+    if conv.channels != [1, channels] {
+        return Err(Error::Input {
+            found: input.shape(),
+        });
+    }
+    let [rows, columns] = conv.window.output(input.shape())?;
+    let mut values = vec![0; rows * columns * channels];
+    for n in 0..channels {
+        let of_channel = input.values().iter().skip(n).step_by(channels).copied();
+        let plane = Activation::new([h, w, 1], of_channel.collect())?;
+        for (pixel, value) in values.chunks_exact_mut(channels).enumerate() {
+            let acc = accumulate(conv, &plane, pixel / columns, pixel % columns, n);
+            let scale = match conv.negative.get(n) {
+                Some(&negative) if acc < 0 => negative,
+                Some(_) | None => conv.scale[n],
+            };
+            value[n] = conv.requantize.apply(acc, scale);
+        }
+    }
+    Activation::new([rows, columns, channels], values)
+}
+
 /// The greatest value under each window, channel by channel; what lies outside the input does not take part.
 ///
 /// Scale and zero point stay the input's.

@@ -33,6 +33,7 @@ pub(crate) enum Ready {
         first: usize,
         channels: usize,
     },
+    Depthwise(Box<Depthwise>),
 }
 
 /// A pool, over whole groups of channels.
@@ -42,6 +43,26 @@ pub(crate) struct Pool {
     pub(crate) output: Place,
     pub(crate) window: Window,
     pub(crate) channels: usize,
+}
+
+/// A convolution of each channel by itself, over whole groups of channels.
+#[derive(Debug)]
+pub(crate) struct Depthwise {
+    /// The input's border is at least as wide as the window's padding.
+    pub(crate) input: Place,
+    pub(crate) output: Place,
+    pub(crate) window: Window,
+    /// In whole groups.
+    pub(crate) channels: usize,
+    /// Byte of the blob where the weights start: `[kh][kw][channels]` i8.
+    pub(crate) weights: usize,
+    /// By channel.
+    pub(crate) bias: Box<[i32]>,
+    pub(crate) scale: Box<[f32]>,
+    /// Scale of negative accumulators, or empty.
+    pub(crate) negative: Box<[f32]>,
+    pub(crate) zero: u8,
+    pub(crate) low: u8,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -119,12 +140,19 @@ pub(crate) fn macs(network: &Network, size: [usize; 2]) -> Result<u64, Error> {
     let sizes = sizes(network, size)?;
     let mut all = 0;
     for step in &network.steps {
-        if let Step::Conv(conv) = step {
-            let [h, w] = sizes[conv.outputs[0].id()];
-            let [kh, kw] = conv.window.size;
-            let cout: usize = conv.outputs.iter().map(|o| o.channels()).sum();
-            all += (h * w * cout * kh * kw * conv.input.channels()) as u64;
-        }
+        all += match step {
+            Step::Conv(conv) => {
+                let [h, w] = sizes[conv.outputs[0].id()];
+                let [kh, kw] = conv.window.size;
+                let cout: usize = conv.outputs.iter().map(|o| o.channels()).sum();
+                (h * w * cout * kh * kw * conv.input.channels()) as u64
+            }
+            Step::Depthwise(conv) => {
+                let [h, w] = sizes[conv.output.id()];
+                (h * w * conv.taps() * conv.output.channels()) as u64
+            }
+            Step::MaxPool { .. } | Step::AveragePool { .. } | Step::Softmax(_) => 0,
+        };
     }
     Ok(all)
 }
@@ -153,7 +181,10 @@ pub(crate) fn program(
             Step::Conv(conv) => {
                 let next = network.steps[at + 1..].iter().find_map(|s| match s {
                     Step::Conv(c) => Some(c),
-                    Step::MaxPool { .. } | Step::AveragePool { .. } | Step::Softmax(_) => None,
+                    Step::Depthwise(_)
+                    | Step::MaxPool { .. }
+                    | Step::AveragePool { .. }
+                    | Step::Softmax(_) => None,
                 });
                 let next = next.unwrap_or(conv);
                 Ready::Conv(Box::new(ready(plan, at, conv, next, &places, batch, flip)))
@@ -169,14 +200,10 @@ pub(crate) fn program(
                 scale,
                 output,
             } => {
-                let zero = |slice: &Slice| match network.tensor(*slice).kind {
-                    Kind::Bytes(zero) => zero,
-                    Kind::Floats => 0,
-                };
                 let requantize = Requantize {
-                    input_zero: zero(input),
+                    input_zero: zero(network, *input),
                     scale: *scale,
-                    zero: zero(output),
+                    zero: zero(network, *output),
                 };
                 Ready::AveragePool(pool(network, &places, *input, *window, *output), requantize)
             }
@@ -185,6 +212,7 @@ pub(crate) fn program(
                 first: slice.first(),
                 channels: slice.channels(),
             },
+            Step::Depthwise(conv) => Ready::Depthwise(Box::new(depthwise(plan, at, conv, &places))),
         });
     }
     Ok(Program {
@@ -198,11 +226,42 @@ pub(crate) fn program(
     })
 }
 
+fn zero(network: &Network, slice: Slice) -> u8 {
+    match network.tensor(slice).kind {
+        Kind::Bytes(zero) => zero,
+        Kind::Floats => 0,
+    }
+}
+
+/// Where the first of a slice's channels is.
+fn place_of(places: &[Place], slice: Slice) -> Place {
+    let place = places[slice.id()];
+    Place {
+        start: place.start + slice.first(),
+        ..place
+    }
+}
+
+/// Whole groups of channels from the slices' first are within their pixels, because strides are whole groups and slices
+/// start at one (`Network::check`).
+fn depthwise(plan: &Plan, at: usize, conv: &network::Depthwise, places: &[Place]) -> Depthwise {
+    let numbers = &plan.numbers[at];
+    Depthwise {
+        input: place_of(places, conv.input),
+        output: place_of(places, conv.output),
+        window: conv.window,
+        channels: conv.groups() * GROUP,
+        weights: conv.weights.start as usize,
+        bias: numbers.bias.clone().into(),
+        scale: numbers.scale.clone().into(),
+        negative: numbers.negative.clone().into(),
+        zero: zero(&plan.network, conv.output),
+        low: conv.low,
+    }
+}
+
 fn pool(network: &Network, places: &[Place], input: Slice, window: Window, output: Slice) -> Pool {
-    let at = |slice: Slice| Place {
-        start: places[slice.id()].start + slice.first(),
-        ..places[slice.id()]
-    };
+    let at = |slice| place_of(places, slice);
     // Whole groups where both sides have them: what pads a group is never read with a weight.
     let whole = input.channels().next_multiple_of(GROUP);
     let room = |slice: Slice| network.tensor(slice).stride(slice.id()) - slice.first();

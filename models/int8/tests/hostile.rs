@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use facelatch_int8::{
-    Builder, ConvSpec, Engine, Error, Isa, Plan, Residual, Runner, Slice, Window,
+    Builder, ConvSpec, DepthwiseSpec, Engine, Error, Isa, Plan, Residual, Runner, Slice, Window,
 };
 use proptest::prelude::*;
 
@@ -44,6 +44,7 @@ fn plan() -> Vec<u8> {
         ..joined
     };
     let right = Slice { first: 16, ..left };
+    let each = b.bytes(32, 9).unwrap();
     let (pooled, mean) = (b.bytes(32, 3).unwrap(), b.bytes(32, 3).unwrap());
     let head = b.floats(5).unwrap();
     let picture = b.picture();
@@ -58,7 +59,18 @@ fn plan() -> Vec<u8> {
     };
     b.convolve(&spec(joined, vec![sum], window(1, 0), Some(residual)))
         .unwrap();
-    b.max_pool(sum, window(2, 1), pooled).unwrap();
+    b.depthwise(&DepthwiseSpec {
+        input: sum,
+        window: window(3, 1),
+        output: each,
+        weights: vec![-5; 32 * 9],
+        bias: vec![7; 32],
+        scale: vec![0.01; 32],
+        negative: vec![0.002; 32],
+        low: 0,
+    })
+    .unwrap();
+    b.max_pool(each, window(2, 1), pooled).unwrap();
     b.average_pool(pooled, window(3, 0), 0.1, mean).unwrap();
     b.convolve(&spec(mean, vec![head], window(1, 0), None))
         .unwrap();

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use facelatch_int8::{
-    Activation, Builder, Conv, ConvParts, ConvSpec, Engine, Isa, Plan, Requantize, Runner, Slice,
-    Window, convolve, max_pool,
+    Activation, Builder, Conv, ConvParts, ConvSpec, DepthwiseSpec, Engine, Isa, Plan, Requantize,
+    Runner, Slice, Window, convolve, depthwise, max_pool,
 };
 use proptest::prelude::*;
 
@@ -247,6 +247,58 @@ proptest! {
     fn all_kernels_agree_with_the_definition(case in case()) {
         agree(&case)?;
     }
+
+    #[test]
+    fn depthwise_agrees_with_the_definition_everywhere(case in case()) {
+        depthwise_agrees(&case)?;
+    }
+}
+
+/// A convolution of a picture with an odd zero point, then one of each channel by itself, then one that reads its groups.
+fn depthwise_agrees(case: &Case) -> Result<(), TestCaseError> {
+    let [h, w] = case.size;
+    let mut noise = Noise(case.seed | 1);
+    let first = parts(&mut noise, case, 0, [3, case.middle], case.zeros[1]);
+    let mut each = parts(&mut noise, case, 1, [1, case.middle], case.zeros[0]);
+    each.requantize.high = 255;
+    let pixels = noise.bytes(case.batch * h * w * 3, case.extreme);
+    let (one, two) = (
+        Conv::new(first.clone()).unwrap(),
+        Conv::new(each.clone()).unwrap(),
+    );
+    let mut expected = Vec::new();
+    for picture in pixels.chunks(h * w * 3) {
+        let input = Activation::new([h, w, 3], picture.to_vec()).unwrap();
+        let last = convolve(&one, &input).and_then(|middle| depthwise(&two, &middle));
+        let Ok(last) = last else { return Ok(()) };
+        expected.extend(last.values().iter().map(|&v| f32::from(v)));
+    }
+    let mut builder = Builder::new([None, None]);
+    builder.picture_zero(case.zeros[1]);
+    let middle = builder.bytes(case.middle, case.zeros[0]).unwrap();
+    let last = builder.bytes(case.middle, case.zeros[1]).unwrap();
+    let picture = builder.picture();
+    builder
+        .convolve(&spec(&first, picture, vec![middle]))
+        .unwrap();
+    let each = DepthwiseSpec {
+        input: middle,
+        window: each.window,
+        output: last,
+        weights: each.weights,
+        bias: each.bias,
+        scale: each.scale,
+        negative: each.negative,
+        low: each.requantize.low,
+    };
+    builder.depthwise(&each).unwrap();
+    builder.output("last", last).unwrap();
+    let plan = Plan::from_bytes(&builder.finish([7; 32]).unwrap()).unwrap();
+    for (name, engine) in engines(case.threads) {
+        let found = output(&plan, &engine, case.size, case.batch, &pixels);
+        prop_assert_eq!(&found[0], &expected, "{}", name);
+    }
+    Ok(())
 }
 
 /// Tiles of every size: pixel and channel counts around what tiles hold.

@@ -117,6 +117,15 @@ impl<'a> Writer<'a> {
         let out = format!("{name}.out");
         match &node.op {
             Op::Input(shape) => return Ok(self.input(id, *shape)),
+            Op::Normalise { .. } if self.is_centred(id) => {
+                self.grid_constants(id, name);
+                let inputs = [
+                    "pixels.nchw",
+                    &format!("{name}.step"),
+                    &format!("{name}.zero"),
+                ];
+                self.op("DequantizeLinear", &out, &inputs, vec![]);
+            }
             Op::Normalise { mean, scale } => {
                 let (mean_name, scale_name) = (format!("{name}.mean"), format!("{name}.scale"));
                 self.floats(&mean_name, &[], &[*mean]);
@@ -184,6 +193,11 @@ impl<'a> Writer<'a> {
             &["pixels"],
             vec![ints("perm", &[0, 3, 1, 2])],
         );
+        let mut readers = self.graph.consumers()[id].clone();
+        readers.retain(|&reader| !self.is_centred(reader));
+        if readers.is_empty() {
+            return "pixels.nchw".into();
+        }
         if self.quantized.is_some_and(|q| q.grids[id].is_some()) {
             self.grid_constants(id, "pixels");
             self.op(
@@ -206,7 +220,7 @@ impl<'a> Writer<'a> {
     /// Rounds a node's result to its grid, if it has one. The input is on its grid already.
     fn round(&mut self, id: NodeId, name: &str, result: String) -> String {
         let on_grid = self.quantized.is_some_and(|q| q.grids[id].is_some());
-        if !on_grid || id == 0 {
+        if !on_grid || id == 0 || self.is_centred(id) {
             return result;
         }
         self.grid_constants(id, name);
@@ -215,6 +229,13 @@ impl<'a> Writer<'a> {
         self.op("QuantizeLinear", &code, &[&result, &step, &zero], vec![]);
         self.op("DequantizeLinear", &real, &[&code, &step, &zero], vec![]);
         real
+    }
+
+    /// The node is pixels less a whole number: to dequantize them by another zero point does it, exactly.
+    fn is_centred(&self, id: NodeId) -> bool {
+        let node = &self.graph.nodes[id];
+        let on_grid = self.quantized.is_some_and(|q| q.grids[id].is_some());
+        on_grid && node.inputs == [0] && matches!(node.op, Op::Normalise { .. })
     }
 
     fn grid_constants(&mut self, id: NodeId, name: &str) {

@@ -8,31 +8,25 @@ use image::{Rgb, RgbImage, imageops};
 use super::calibrate::Pixels;
 use crate::{
     align::{CropSpec, align},
-    image::{Rect, Region, resize_area, resize_region},
+    image::{Region, resize_area, resize_region},
     mtcnn::Face,
 };
 
-/// A photo and the boxes of its faces.
+/// A photo and its faces.
 #[derive(Debug)]
 pub struct Scene {
     /// Upright photo.
     pub photo: RgbImage,
-    /// Face boxes, pixels.
-    pub faces: Vec<Rect>,
+    /// Its faces, in pixels.
+    pub faces: Vec<Face>,
 }
 
 /// The crops an embedder sees of a scene's faces.
 #[must_use]
 pub fn face_crops(scene: &Scene, spec: &CropSpec) -> Vec<RgbImage> {
-    let face = |rect: &Rect| Face {
-        rect: *rect,
-        score: 1.0,
-        landmarks: [[0.0; 2]; 5],
-    };
-    scene
-        .faces
-        .iter()
-        .map(|rect| align(&scene.photo, &face(rect), spec).0)
+    let faces = scene.faces.iter();
+    faces
+        .map(|face| align(&scene.photo, face, spec).0)
         .collect()
 }
 
@@ -78,8 +72,8 @@ pub fn pyramid(photo: &RgbImage) -> Vec<Pixels> {
 pub fn proposals(scene: &Scene, side: u32) -> Vec<Pixels> {
     let mut regions = Vec::new();
     for face in &scene.faces {
-        let [cx, cy] = face.centre().map(|c| c as i32);
-        let longer = face.w.max(face.h) as i32;
+        let [cx, cy] = face.rect.centre().map(|c| c as i32);
+        let longer = face.rect.w.max(face.rect.h) as i32;
         for size in [longer, longer * 6 / 5] {
             for (dx, dy) in [(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)] {
                 let (x, y) = (

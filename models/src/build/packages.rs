@@ -21,6 +21,24 @@ pub struct Recipe {
     pub photo: Vec<Photo>,
     /// FaceNet's mean embedding, as `facelatch models centre` measured it.
     pub centre: Centre,
+    /// The embedder to use where nobody says which.
+    pub default: String,
+    /// Embedders of several networks.
+    pub fusion: Vec<FusionRecipe>,
+}
+
+/// Several networks as one embedder; see [`crate::manifest::Fusion`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FusionRecipe {
+    /// Its name.
+    pub name: String,
+    /// Its networks.
+    pub networks: Vec<String>,
+    /// Their shares.
+    pub weights: Vec<f32>,
+    /// How the weights were found.
+    pub note: String,
 }
 
 /// A pinned registry package.
@@ -55,6 +73,8 @@ pub struct Photo {
     pub sha256: String,
     /// Face boxes `[x, y, w, h]` in pixels of the upright photo.
     pub faces: Vec<[i32; 4]>,
+    /// Of each face: left eye, right eye, nose, left and right mouth corner, `[x, y]`, as the shipped detector sees them.
+    pub landmarks: Vec<[[i32; 2]; 5]>,
 }
 
 /// A folder of fetched archives.

@@ -168,6 +168,13 @@ fn grids(graph: &Graph, ranges: &Ranges) -> Vec<Option<Grid>> {
         .map(|id| match graph.nodes[id].op {
             _ if !rounded(id) => None,
             Op::Input(_) => Some(Grid::PIXELS),
+            // Pixels less a whole number are on a grid already.
+            Op::Normalise { mean, scale: 1.0 } if mean == mean.clamp(0.0, 255.0).trunc() => {
+                Some(Grid {
+                    scale: 1.0,
+                    zero: mean as u8,
+                })
+            }
             _ => joint[shared.root(id)].map(|(low, high)| Grid::over(low, high)),
         })
         .collect()

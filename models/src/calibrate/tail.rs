@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, embedding::SpaceId};
+use crate::{Error, embedding::SpaceId, measured::Measured};
 
 /// Quantiles kept, where there are enough scores for them.
 const LEVELS: [f32; 5] = [0.1, 0.03, 0.01, 0.003, 0.001];
@@ -37,14 +37,12 @@ impl Tail {
     /// `facelatch calibrate --splits`, which reports the fit. `None` for a space nobody measured.
     #[must_use]
     pub fn prior(space: &SpaceId) -> Option<Tail> {
-        let body = match space.as_str() {
-            "facenet-512-8ae262ba0655f498" => [0.8148, 0.7203, 0.6485, 0.5852, 0.5328],
-            _ => return None,
-        };
+        let measured = Measured::of(space)?;
+        let [scale, shape] = measured.tail;
         Some(Tail {
-            body: LEVELS.into_iter().zip(body).collect(),
-            scale: 0.0426,
-            shape: -0.084,
+            body: LEVELS.into_iter().zip(measured.body).collect(),
+            scale,
+            shape,
         })
     }
 

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use facelatch_int8::{Builder, ConvSpec, Residual, Slice, Window};
+use facelatch_int8::{Builder, ConvSpec, DepthwiseSpec, Residual, Slice, Window};
 
 use super::{
     constant::Grid,
@@ -24,6 +24,9 @@ pub(super) fn emit(network: &Network<'_>) -> Result<Builder, String> {
         builder: Builder::new([side(h)?, side(w)?]),
         placed: HashMap::new(),
     };
+    if let Some(grid) = network.tensors[0].grid {
+        emitter.builder.picture_zero(grid.zero);
+    }
     let weights = network.layers.iter().map(|layer| match layer {
         Layer::Conv { sum, .. } => sum.weights.len(),
         Layer::MaxPool { .. } | Layer::AveragePool { .. } | Layer::Softmax(_) => 0,
@@ -81,6 +84,10 @@ fn steps<'a>(network: &'a Network<'a>) -> Vec<Step<'a>> {
             zero_low: grid.map(|g| (g.zero, low(sum, g))),
             slopes: has_slopes(sum, grid),
         };
+        if sum.depthwise {
+            steps.push(Step::Other(layer));
+            continue;
+        }
         if sum.residual.is_none()
             && let Some(&at) = first.get(&sibling)
             && let Step::Convs(convs) = &mut steps[at]
@@ -202,8 +209,32 @@ impl Emitter<'_> {
         self.builder.convolve(&spec).map_err(text)
     }
 
+    fn depthwise(&mut self, sum: &Sum<'_>, output: TensorId) -> Result<(), String> {
+        let grid = self.network.tensors[output].grid;
+        let unit = &sum.weights.unit;
+        let mut spec = DepthwiseSpec {
+            input: self.slice(sum.input)?,
+            window: sum.window,
+            output: self.slice(output)?,
+            weights: Vec::new(),
+            bias: sum.weights.bias.clone(),
+            scale: unit.iter().map(|&u| ratio(u, grid)).collect(),
+            negative: Vec::new(),
+            low: grid.map_or(0, |g| low(sum, g)),
+        };
+        sum.weights.append(&mut spec.weights)?;
+        if let Activation::PRelu(slopes) = &sum.activation {
+            let negative = unit.iter().zip(slopes);
+            spec.negative = negative
+                .map(|(&u, &slope)| ratio(u * f64::from(slope), grid))
+                .collect();
+        }
+        self.builder.depthwise(&spec).map_err(text)
+    }
+
     fn other(&mut self, layer: &Layer<'_>) -> Result<(), String> {
         match *layer {
+            Layer::Conv { ref sum, output } if sum.depthwise => self.depthwise(sum, output),
             Layer::Conv { ref sum, output } => self.convolve(&[(sum, output)]),
             Layer::MaxPool {
                 input,

@@ -64,6 +64,8 @@ pub(super) struct Sum<'a> {
     pub(super) weights: Weights<'a>,
     pub(super) activation: Activation,
     pub(super) residual: Option<TensorId>,
+    /// Each channel has a filter of its own.
+    pub(super) depthwise: bool,
     size: [Option<usize>; 2],
 }
 
@@ -255,7 +257,6 @@ impl<'a> Walk<'a> {
         };
         let grid = Grid::read(node, self.constant(node, 1), self.constant(node, 2))?;
         match self.tensors[tensor].grid {
-            None if grid.zero != 0 => Err(node.refuse("pixels with a zero point other than 0")),
             None => {
                 self.tensors[tensor].grid = Some(grid);
                 Ok(Value::Real(tensor))
@@ -310,7 +311,15 @@ impl<'a> Walk<'a> {
         };
         let bias = node.input(2).map(|_| dequantized(2)).transpose()?;
         let weights = Weights::read(node, dequantized(1)?, bias, grid)?;
-        if weights.cin != self.tensors[input].channels {
+        let channels = self.tensors[input].channels;
+        let depthwise = match usize::try_from(node.int("group", 1)) {
+            Ok(1) => false,
+            Ok(groups) if groups == channels && weights.cout == channels && input != PICTURE => {
+                true
+            }
+            _ => return Err(node.refuse("groups other than one, or one a channel")),
+        };
+        if weights.cin != if depthwise { 1 } else { channels } {
             return Err(node.refuse("weights for another number of input channels"));
         }
         let window = node.window(Some(weights.size))?;
@@ -321,6 +330,7 @@ impl<'a> Walk<'a> {
             weights,
             activation: Activation::None,
             residual: None,
+            depthwise,
         })
     }
 
@@ -375,7 +385,9 @@ impl<'a> Walk<'a> {
 
     /// The convolution behind a value if it can join what follows: it then runs no more by itself.
     fn released(&mut self, value: Value<'a>) -> Option<Sum<'a>> {
-        let plain = |sum: &Sum<'_>| sum.activation == Activation::None && sum.residual.is_none();
+        let plain = |sum: &Sum<'_>| {
+            sum.activation == Activation::None && sum.residual.is_none() && !sum.depthwise
+        };
         match value {
             Value::Sum(sum) if plain(&sum) => Some(sum),
             Value::Real(tensor) if !self.tensors[tensor].shared => {
@@ -480,6 +492,9 @@ impl<'a> Walk<'a> {
     fn floats(&mut self, sum: Sum<'a>) -> Result<TensorId, String> {
         if sum.residual.is_some() {
             return Err("it has an addition that is not quantized".to_owned());
+        }
+        if sum.depthwise {
+            return Err("it has a depthwise convolution that is not quantized".to_owned());
         }
         let output = self.tensor(sum.weights.cout, sum.size, None);
         self.layers.push(Some(Layer::Conv { sum, output }));

@@ -142,9 +142,9 @@ impl<'a> Node<'a> {
         if automatic {
             return Err(self.refuse("automatic padding; state the pads"));
         }
-        for (name, only) in [("group", 1), ("ceil_mode", 0), ("storage_order", 0)] {
-            if self.int(name, only) != only {
-                return Err(self.refuse(&format!("{name} other than {only}")));
+        for name in ["ceil_mode", "storage_order"] {
+            if self.int(name, 0) != 0 {
+                return Err(self.refuse(&format!("{name} other than 0")));
             }
         }
         if self.ints("dilations").iter().any(|&d| d != 1) {

@@ -37,7 +37,7 @@ impl LivenessNet {
     /// # Errors
     /// [`Error::Network`] if its input has another size, or its first output no such class.
     pub fn new(net: Net, crop: CropSpec, classes: Classes) -> Result<LivenessNet, Error> {
-        let wanted = [Some(crop.height as usize), Some(crop.width as usize)];
+        let wanted = [Some(crop.height() as usize), Some(crop.width() as usize)];
         if net.input_size() != wanted {
             return Err(Error::Network {
                 name: net.name().to_owned(),
@@ -48,7 +48,7 @@ impl LivenessNet {
             });
         }
         let mut network = LivenessNet { net, crop, classes };
-        let grey = RgbImage::from_pixel(network.crop.width, network.crop.height, [127; 3].into());
+        let grey = RgbImage::from_pixel(network.crop.width(), network.crop.height(), [127; 3].into());
         network.judge(&grey)?;
         Ok(network)
     }

@@ -211,7 +211,7 @@ fn entry(args: &Args, bytes: &[u8], [h, w]: [usize; 2]) -> Network {
         space: None,
         crop: Some(Crop {
             method: "box".into(),
-            enlarge: args.enlarge,
+            enlarge: Some(args.enlarge),
             resize: "area".into(),
         }),
         centre: None,

@@ -58,7 +58,7 @@ impl fmt::Display for Report {
 pub(super) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let zoo = global.zoo()?;
     let mut detector = zoo.detector(detector_config(MIN_FACE_PX))?;
-    let (_, spec) = zoo.embedder_facts("facenet")?;
+    let (_, spec) = zoo.embedder_facts(zoo.chosen())?;
     let mut pixels = Vec::new();
     let mut crops = 0;
     for path in &args.photos {
@@ -79,7 +79,7 @@ pub(super) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     })?;
     global.format().print(&Report {
         file: args.out.clone(),
-        size_px: [spec.height, spec.width],
+        size_px: [spec.height(), spec.width()],
         crops,
     })?;
     Ok(match crops == args.photos.len() {

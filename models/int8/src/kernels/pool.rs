@@ -115,7 +115,7 @@ pub(super) unsafe fn average(
 /// Rounds half to even what lies within a few hundred of 0, and anything else to something farther out.
 ///
 /// Adding 1.5 x 2^23 leaves no bits for a fraction, so the addition itself rounds.
-fn rounded(real: f32) -> i32 {
+pub(super) fn rounded(real: f32) -> i32 {
     const SHIFT: f32 = 12_582_912.0;
     ((real.clamp(-1024.0, 1024.0) + SHIFT) - SHIFT) as i32
 }
@@ -157,7 +157,7 @@ pub(super) unsafe fn softmax(
 
 /// # Safety
 /// The pixel is of the place, which is in the byte arena with `channels` values a pixel; nobody writes it meanwhile.
-unsafe fn pixel<'a>(
+pub(super) unsafe fn pixel<'a>(
     place: &Place,
     memory: &'a Memory,
     image: usize,
@@ -173,7 +173,7 @@ unsafe fn pixel<'a>(
 /// # Safety
 /// As [`pixel`], and nobody else reads it meanwhile.
 #[allow(clippy::mut_from_ref)]
-unsafe fn pixel_mut<'a>(
+pub(super) unsafe fn pixel_mut<'a>(
     place: &Place,
     memory: &'a Memory,
     image: usize,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Kernel, Memory, Part,
+    Kernel, Memory, Part, depthwise,
     memory::{Arena, Scratch},
     pool,
 };
@@ -77,7 +77,10 @@ impl Task {
         }
         let convs = program.steps.iter().filter_map(|step| match step {
             Ready::Conv(conv) => Some(conv),
-            Ready::MaxPool(_) | Ready::AveragePool(..) | Ready::Softmax { .. } => None,
+            Ready::Depthwise(_)
+            | Ready::MaxPool(_)
+            | Ready::AveragePool(..)
+            | Ready::Softmax { .. } => None,
         });
         let wanted = convs.map(|conv| (kernel.scratch)(conv)).max().unwrap_or(0);
         let scratch: Vec<Scratch> = (0..workers).map(|_| Scratch::new(wanted)).collect();
@@ -90,7 +93,10 @@ impl Task {
             .iter()
             .map(|step| match step {
                 Ready::Conv(conv) => split(conv, batch, kernel, workers),
-                Ready::MaxPool(_) | Ready::AveragePool(..) | Ready::Softmax { .. } => Split::Rows,
+                Ready::Depthwise(_)
+                | Ready::MaxPool(_)
+                | Ready::AveragePool(..)
+                | Ready::Softmax { .. } => Split::Rows,
             })
             .collect();
         let shared = Shared {
@@ -185,6 +191,9 @@ impl Job for Shared {
                     channels,
                 } => unsafe {
                     pool::softmax(place, *first, *channels, rows(place.size[0]), memory);
+                },
+                Ready::Depthwise(conv) => unsafe {
+                    depthwise::convolve(conv, rows(conv.output.size[0]), flip, memory);
                 },
             }
         }
