@@ -107,10 +107,8 @@ fn camera(file: &BoardFile, running: Option<u32>) -> Finding {
                 );
             }
             let clock = std::sync::Arc::new(crate::SystemClock::new());
-            match crate::camera::program::open(facts, clock) {
-                Ok(mut camera) => frame(&mut camera, &format!("`{command}`")),
-                Err(error) => Finding::failed(CAMERA, error.to_string(), PROGRAM_ADVICE),
-            }
+            let mut camera = crate::camera::program::open(facts, clock);
+            frame(&mut camera, &format!("`{command}`"), PROGRAM_ADVICE)
         }
     }
 }
@@ -143,11 +141,16 @@ fn v4l(_: &BoardFile, facts: &crate::V4lFacts, running: Option<u32>) -> Finding 
         return Finding::ok(CAMERA, says);
     }
     let clock = std::sync::Arc::new(crate::SystemClock::new());
-    frame(&mut crate::linux::v4l_camera(facts, clock), &offered)
+    frame(
+        &mut crate::linux::v4l_camera(facts, clock),
+        &offered,
+        V4L_ADVICE,
+    )
 }
 
 #[cfg(feature = "v4l")]
-const V4L_ADVICE: &str = "see what it can do with `v4l2-ctl --device DEVICE --list-formats-ext`; another program may hold it";
+const V4L_ADVICE: &str = "does another program hold it (`fuser -v DEVICE`)? `v4l2-ctl --device DEVICE --list-formats-ext` says what it \
+                          can do";
 
 #[cfg(not(feature = "v4l"))]
 fn v4l(file: &BoardFile, _: &crate::V4lFacts, _: Option<u32>) -> Finding {
@@ -166,15 +169,15 @@ fn not_built(file: &BoardFile, part: &str, needs: &'static str, feature: &'stati
 const DARK: u64 = 10;
 
 /// Asks for one frame.
-fn frame(camera: &mut dyn Camera, about: &str) -> Finding {
+fn frame(camera: &mut dyn Camera, about: &str, advice: &str) -> Finding {
     let began = std::time::Instant::now();
     let image = match camera.next() {
         Ok(Capture::Frame(frame)) => frame.image,
         Ok(Capture::Waiting | Capture::Ended) => {
-            return Finding::failed(CAMERA, format!("{about}: no frame"), V4L_OR_PROGRAM_ADVICE);
+            return Finding::failed(CAMERA, format!("{about}: no frame"), advice);
         }
         Err(error) => {
-            return Finding::failed(CAMERA, format!("{about}: {error}"), V4L_OR_PROGRAM_ADVICE);
+            return Finding::failed(CAMERA, format!("{about}: {error}"), advice);
         }
     };
     let (width, height) = image.dimensions();
@@ -188,9 +191,6 @@ fn frame(camera: &mut dyn Camera, about: &str) -> Finding {
         false => Finding::ok(CAMERA, says),
     }
 }
-
-const V4L_OR_PROGRAM_ADVICE: &str =
-    "is it plugged in, and does no other program hold it? (`fuser -v DEVICE` says who does)";
 
 #[cfg(test)]
 mod tests {

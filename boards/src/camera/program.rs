@@ -5,49 +5,41 @@
 //!         --stderr--> reader: log, keep the last lines         --> the error, when it has ended
 //! ```
 //!
-//! Started when it is wanted, ended when it is silent for too long or no longer wanted, with whatever it has started itself.
-//! A daemon that is killed takes it along too: nobody reads its pipe any more, and systemd ends all of a unit.
+//! Started when it is wanted, killed when it is silent for too long or no longer wanted. A daemon that is killed takes it along:
+//! nobody reads its pipe any more, and systemd ends all of a unit. What the program starts itself is its own affair: a shell has
+//! to `exec` what it runs.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
-
-use rustix::process::{Pid, Signal, kill_process_group};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::facts::{Output, ProgramFacts};
 use super::reopening::{Reopening, Shot, Source};
 use super::split::Split;
+use crate::Clock;
 use crate::pixels::{Layout, PixelFormat, Range};
-use crate::{Clock, Error};
 
 /// Lines of its standard error that an error repeats.
 const LAST_LINES: usize = 4;
 /// Bytes of each.
 const LINE: u64 = 300;
+/// For so long the last words of a program that has ended are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often its end is looked for meanwhile.
+const LOOK: Duration = Duration::from_millis(5);
 /// Bytes taken from the pipe at once: what a pipe holds.
 const CHUNK: usize = 1 << 16;
 
-pub(crate) fn open(
-    facts: &ProgramFacts,
-    clock: Arc<dyn Clock>,
-) -> Result<Reopening<Program>, Error> {
+pub(crate) fn open(facts: &ProgramFacts, clock: Arc<dyn Clock>) -> Reopening<Program> {
     let line = facts.command_line();
-    let Some(name) = line.first().cloned() else {
-        return Err(Error::CameraUnusable {
-            device: String::new(),
-            problem: "the command is empty".to_string(),
-        });
-    };
-    let (layout, timeout) = (
-        layout(facts),
-        Duration::from_millis(facts.timeout_ms.into()),
-    );
+    let name = line.first().cloned().unwrap_or_default();
+    let timeout = Duration::from_millis(facts.timeout_ms.into());
+    let layout = layout(facts);
     let open = Box::new(move || Program::start(&line, layout, timeout));
-    Ok(Reopening::new(name, facts.rotation_deg, clock, open))
+    Reopening::new(name, facts.rotation_deg, clock, open)
 }
 
 fn layout(facts: &ProgramFacts) -> Layout {
@@ -69,7 +61,6 @@ pub(crate) struct Program {
     layout: Layout,
     timeout: Duration,
     shared: Arc<Shared>,
-    readers: Vec<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -81,8 +72,9 @@ struct Shared {
 #[derive(Default)]
 struct Seen {
     newest: Option<Vec<u8>>,
-    /// Nothing comes any more.
-    ended: bool,
+    /// No frame comes any more, and no word.
+    frames_ended: bool,
+    words_ended: bool,
     /// The last lines of its standard error.
     said: VecDeque<String>,
 }
@@ -106,8 +98,8 @@ impl Shared {
         said.push_back(line);
     }
 
-    fn ended(&self) {
-        self.seen().ended = true;
+    fn ended(&self, mark: impl FnOnce(&mut Seen)) {
+        mark(&mut self.seen());
         self.changed.notify_all();
     }
 }
@@ -120,8 +112,6 @@ impl Program {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own, so that it can be ended with everything it has started.
-            .process_group(0)
             .spawn()
             .map_err(|e| match e.kind() {
                 io::ErrorKind::NotFound => {
@@ -134,7 +124,6 @@ impl Program {
             layout,
             timeout,
             shared: Arc::default(),
-            readers: vec![],
         };
         program
             .read(Split::of(&layout))
@@ -142,40 +131,44 @@ impl Program {
         Ok(program)
     }
 
+    /// Starts the readers. They end when nobody holds the other ends of their pipes any more.
     fn read(&mut self, split: Split) -> io::Result<()> {
-        let reader = |name: &str, read: Box<dyn FnOnce() + Send>| {
-            thread::Builder::new().name(name.to_string()).spawn(read)
-        };
+        let reader = |name: &str| thread::Builder::new().name(name.to_string());
         if let Some(stderr) = self.child.stderr.take() {
             let shared = Arc::clone(&self.shared);
-            let read = move || listen(stderr, &shared);
-            self.readers.push(reader("camera's words", Box::new(read))?);
+            reader("camera's words").spawn(move || {
+                listen(stderr, &shared);
+                shared.ended(|seen| seen.words_ended = true);
+            })?;
         }
         if let Some(stdout) = self.child.stdout.take() {
             let shared = Arc::clone(&self.shared);
-            let read = move || {
+            reader("camera's frames").spawn(move || {
                 take_frames(stdout, split, &shared);
-                shared.ended();
-            };
-            self.readers
-                .push(reader("camera's frames", Box::new(read))?);
+                shared.ended(|seen| seen.frames_ended = true);
+            })?;
         }
         Ok(())
     }
 
-    /// Ends it, and says how it had ended by itself if it had.
-    fn end(&mut self) -> Option<ExitStatus> {
-        let by_itself = self.child.try_wait().ok().flatten();
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // A group without anybody left in it needs no signal.
-            let _ = kill_process_group(group, Signal::KILL);
+    /// How it has ended, once its last words are heard.
+    fn end(&mut self) -> String {
+        let shared = Arc::clone(&self.shared);
+        let speaks = |seen: &mut Seen| !seen.words_ended;
+        drop(
+            shared
+                .changed
+                .wait_timeout_while(shared.seen(), LAST_WORDS, speaks),
+        );
+        // Its pipes are closed a moment before it has ended.
+        let began = Instant::now();
+        while began.elapsed() < LAST_WORDS {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return format!("the program has ended, {status}");
+            }
+            thread::sleep(LOOK);
         }
-        // Killed, it ends.
-        let _ = self.child.wait();
-        for reader in self.readers.drain(..) {
-            let _ = reader.join();
-        }
-        by_itself
+        "the program has closed its output".to_string()
     }
 
     fn words(&self) -> String {
@@ -219,12 +212,12 @@ fn listen(from: impl Read, shared: &Shared) {
 impl Source for Program {
     fn newest(&mut self, raw: &mut Vec<u8>) -> Result<Shot, String> {
         let shared = Arc::clone(&self.shared);
-        let nothing_new = |seen: &mut Seen| seen.newest.is_none() && !seen.ended;
+        let nothing_new = |seen: &mut Seen| seen.newest.is_none() && !seen.frames_ended;
         let waited = shared
             .changed
             .wait_timeout_while(shared.seen(), self.timeout, nothing_new);
         let (mut seen, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let (newest, ended) = (seen.newest.take(), seen.ended);
+        let (newest, ended) = (seen.newest.take(), seen.frames_ended);
         drop(seen);
         if let Some(frame) = newest {
             *raw = frame;
@@ -233,10 +226,7 @@ impl Source for Program {
         if !ended {
             return Err(format!("no frame within the time-out{}", self.words()));
         }
-        let how = match self.end() {
-            Some(status) => format!("the program has ended, {status}"),
-            None => "the program has closed its output".to_string(),
-        };
+        let how = self.end();
         Err(format!("{how}{}", self.words()))
     }
 
@@ -247,17 +237,17 @@ impl Source for Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        self.end();
+        // One that has ended needs no signal, and a killed one ends.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::Instant;
 
     use image::{ImageFormat, Rgb, RgbImage};
-    use rustix::process::test_kill_process_group;
 
     use super::*;
     use crate::{Camera, Capture, SystemClock};
@@ -301,7 +291,7 @@ mod tests {
             rotation_deg: super::super::facts::Rotation::None,
             exposure_us: None,
         };
-        open(&facts, Arc::new(SystemClock::new())).expect("a command")
+        open(&facts, Arc::new(SystemClock::new()))
     }
 
     fn light(camera: &mut impl Camera) -> Result<u8, String> {
@@ -362,21 +352,15 @@ mod tests {
     }
 
     #[test]
-    fn it_is_ended_with_what_it_started_when_nobody_wants_it_any_more() {
+    fn it_is_ended_when_nobody_wants_it_any_more() {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let script = "sleep 1000 & cat $frames; wait";
+        let script = "cat $frames; exec sleep 1000";
         let mut camera = camera(dir.path(), Output::Mjpg, script, DEADLINE);
         until_light(&mut camera, 255);
-        let group = camera.source_for_tests().child.id();
-        let group = Pid::from_raw(i32::try_from(group).expect("a pid")).expect("not 0");
-        assert!(test_kill_process_group(group).is_ok());
+        let process = format!("/proc/{}", camera.source_for_tests().child.id());
+        assert!(Path::new(&process).exists());
         drop(camera);
-        // The last of them may still have to be buried.
-        let began = Instant::now();
-        while test_kill_process_group(group).is_ok() {
-            assert!(began.elapsed() < DEADLINE, "still there");
-            thread::yield_now();
-        }
+        assert!(!Path::new(&process).exists());
     }
 
     #[test]
@@ -391,7 +375,7 @@ mod tests {
             rotation_deg: super::super::facts::Rotation::None,
             exposure_us: None,
         };
-        let mut camera = open(&facts, Arc::new(SystemClock::new())).expect("a command");
+        let mut camera = open(&facts, Arc::new(SystemClock::new()));
         let gone = light(&mut camera).expect_err("no such program");
         assert!(
             gone.contains("no program no-such-camera-program: install it"),
