@@ -76,7 +76,7 @@ impl Args {
             .config
             .clone()
             .unwrap_or_else(|| self.data.join("device.toml"));
-        let defaults = Config::of_door(&board.door).map_err(|why| Error::Config {
+        let defaults = Config::of_board(&board).map_err(|why| Error::Config {
             path: self.board.clone().into(),
             why,
         })?;

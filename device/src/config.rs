@@ -5,15 +5,15 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use facelatch_boards::{DoorFacts, Latch, nearest};
+use facelatch_boards::{BoardFile, Latch, nearest};
 use facelatch_models::{embedding::SpaceId, liveness::Level, mtcnn::DetectorConfig, openset::Gate};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::{
-    attempts, door, enroll,
+    attempts, audit, door, enroll,
     error::Error,
-    link, live,
+    link, live, motion,
     quality::{self, Several},
     track, vote,
 };
@@ -80,6 +80,20 @@ settings! {
         frame_interval_ms: u64 = 100, in 20..=10_000;
         /// After the camera failed, it is opened again every so many milliseconds.
         retry_ms: u64 = 2_000, in 100..=600_000;
+    }
+
+    /// An idle door looks at a small grey picture (80 x 60 cells) and searches for faces when something moves in it.
+    motion: MotionSettings {
+        /// Whether it does; if not, every frame is searched.
+        enabled: bool = true;
+        /// A cell moves if its luma, 0 to 255, is this far from what is usual there.
+        luma_change: f64 = 8.0, in 1.0..=255.0;
+        /// This share of the cells has to move.
+        cells_share: f64 = 0.002, in 0.0..=1.0;
+        /// How many milliseconds every frame is searched after something has moved.
+        awake_ms: u64 = 2_000, in 100..=60_000;
+        /// A frame is searched at least every so many milliseconds, even if nothing moves.
+        look_every_ms: u64 = 2_000, in 100..=60_000;
     }
 
     /// The face detector (MTCNN).
@@ -291,16 +305,20 @@ pub enum TrustClock {
 }
 
 impl Config {
-    /// The defaults of a door with these facts.
+    /// The defaults of a door on this board.
     ///
     /// # Errors
     /// A fact outside its range, in words.
-    pub fn of_door(facts: &DoorFacts) -> Result<Config, String> {
+    pub fn of_board(board: &BoardFile) -> Result<Config, String> {
         let mut config = Config::default();
-        let door = &mut config.door;
+        let (door, facts) = (&mut config.door, &board.door);
         door.unlock_ms = facts.unlock_ms.unwrap_or(door.unlock_ms);
         door.relock_on_close = facts.relock_on_close.unwrap_or(door.relock_on_close);
         door.held_open_ms = facts.held_open_ms.unwrap_or(door.held_open_ms);
+        if let Some(serial) = &board.host_serial {
+            config.link.serial_port = serial.device.to_string_lossy().into_owned();
+            config.link.serial_baud = serial.baud;
+        }
         match config.out_of_range() {
             Some(problem) => Err(format!("board file: {problem}")),
             None => Ok(config),
@@ -387,6 +405,19 @@ impl Config {
             }
         }
         text
+    }
+
+    /// The rules of `motion`.
+    #[must_use]
+    pub fn motion(&self) -> motion::Rules {
+        let m = &self.motion;
+        motion::Rules {
+            enabled: m.enabled,
+            luma_change: m.luma_change as f32,
+            cells_share: m.cells_share as f32,
+            awake: Duration::from_millis(m.awake_ms),
+            look_every: Duration::from_millis(m.look_every_ms),
+        }
     }
 
     /// The detector's settings.
@@ -498,6 +529,15 @@ impl Config {
         }
     }
 
+    /// The limits of `audit`.
+    #[must_use]
+    pub fn audit(&self) -> audit::Limits {
+        audit::Limits {
+            records_per_file: self.audit.records_per_file,
+            files: self.audit.files,
+        }
+    }
+
     /// What the policy calls this door.
     #[must_use]
     pub fn door_name(&self) -> &str {
@@ -572,124 +612,4 @@ fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Cl
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_written_file_reads_back_as_the_defaults() {
-        let text = Config::default().to_text();
-        let parse = |text| Config::parse(text, &Config::default());
-        assert_eq!(parse(&text), Ok(Config::default()));
-        assert_eq!(parse(""), Ok(Config::default()));
-    }
-
-    #[test]
-    fn the_link_has_one_set_of_defaults() {
-        assert_eq!(Config::default().link(), link::Config::default());
-    }
-
-    #[test]
-    fn every_key_is_explained_and_no_number_is_written_in_full_length() {
-        let text = Config::default().to_text();
-        let lines: Vec<&str> = text.lines().collect();
-        let keys = lines.iter().enumerate().filter(|(_, l)| l.contains(" = "));
-        for (i, line) in keys {
-            assert!(lines[i - 1].starts_with("# "), "{line} has no explanation");
-            assert!(line.len() < 60, "{line}");
-        }
-    }
-
-    #[test]
-    fn mistakes_are_named_with_what_would_be_right() {
-        let cases = [
-            (
-                "[door]\nunlok_ms = 5",
-                "unknown key door.unlok_ms; did you mean unlock_ms?",
-            ),
-            (
-                "[dor]\nunlock_ms = 5",
-                "unknown section dor; did you mean door?",
-            ),
-            (
-                "[weather]",
-                "unknown section weather; known are camera, detector",
-            ),
-            (
-                "[door]\nweather = 5",
-                "unknown key door.weather; known are unlock_ms",
-            ),
-            (
-                "[door]\nunlock_ms = 5",
-                "door.unlock_ms is 5: give a value in 100..=300000",
-            ),
-            ("[door]\nunlock_ms = \"5s\"", "invalid type"),
-            (
-                "[vote]\nneeded = 6",
-                "vote.window is 5: give at least vote.needed, 6",
-            ),
-            (
-                "[pairing]\nhold_ms = 900",
-                "enroll.hold_ms is 1000: give less than pairing.hold_ms, 900",
-            ),
-            (
-                "[quality]\nseveral_faces = \"all\"",
-                "unknown variant `all`",
-            ),
-            (
-                "[quality]\nsharpness_min = nan",
-                "quality.sharpness_min is NaN",
-            ),
-            ("[door", "TOML parse error"),
-        ];
-        let mut failures = vec![];
-        for (text, expected) in cases {
-            let found = Config::parse(text, &Config::default())
-                .err()
-                .unwrap_or_default();
-            if !found.contains(expected) {
-                failures.push(format!("{text:?}: {found}"));
-            }
-        }
-        assert!(failures.is_empty(), "{failures:#?}");
-    }
-
-    #[test]
-    fn a_first_start_writes_the_file_and_the_next_reads_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("device.toml");
-        let load = || Config::load_or_create(&path, Config::default());
-        assert_eq!(load().unwrap(), Config::default());
-        let text = fs::read_to_string(&path)
-            .unwrap()
-            .replace("unlock_ms = 5000", "unlock_ms = 7000");
-        fs::write(&path, text).unwrap();
-        assert_eq!(load().unwrap().door.unlock_ms, 7000);
-        fs::write(&path, "nonsense").unwrap();
-        let error = load().unwrap_err();
-        assert!(matches!(error, Error::Config { .. }), "{error}");
-    }
-
-    #[test]
-    fn a_door_starts_from_what_its_board_says_and_its_settings_have_the_last_word() {
-        let facts = DoorFacts {
-            unlock_ms: Some(8_000),
-            relock_on_close: Some(false),
-            held_open_ms: None,
-        };
-        let of_door = Config::of_door(&facts).unwrap();
-        assert_eq!(of_door.door.unlock_ms, 8_000);
-        assert_eq!(of_door.door.held_open_ms, 30_000);
-        let config = Config::parse("[door]\nunlock_ms = 3000", &of_door).unwrap();
-        assert_eq!(config.door.unlock_ms, 3_000);
-        assert!(!config.door.relock_on_close);
-        let facts = DoorFacts {
-            unlock_ms: Some(1),
-            ..facts
-        };
-        let problem = Config::of_door(&facts).unwrap_err();
-        assert!(
-            problem.starts_with("board file: door.unlock_ms is 1"),
-            "{problem}"
-        );
-    }
-}
+mod tests;

@@ -19,6 +19,7 @@ pub mod identify;
 pub mod ledger;
 pub mod link;
 pub mod live;
+pub mod motion;
 pub mod pin;
 pub mod policy;
 pub mod quality;
@@ -373,11 +374,7 @@ fn open_keys(data: &Path) -> Result<DeviceKeys, Error> {
 }
 
 fn open_events(data: &Path, config: &Config, unix_ms: u64) -> Result<Events, Error> {
-    let limits = audit::Limits {
-        records_per_file: config.audit.records_per_file,
-        files: config.audit.files,
-    };
-    let mut events = Events::new(Audit::open(&data.join(AUDIT), limits)?);
+    let mut events = Events::new(Audit::open(&data.join(AUDIT), config.audit())?);
     let software = Text::cut(env!("CARGO_PKG_VERSION"));
     events.record(unix_ms, What::Started { software })?;
     Ok(events)
@@ -451,6 +448,7 @@ impl Running {
         };
         let guard = Guard::start(board.relay, Arc::clone(&board.clock), patience, feeds)?;
         let mut running = Running {
+            motion: motion::Motion::new(config.motion()),
             tracker: track::Tracker::new(config.track()),
             vote: vote::Vote::new(config.vote()),
             liveness: live::Liveness::new(config.live()),

@@ -1,7 +1,7 @@
 //! The loop: one thread owns camera frames, networks, people, door and relay, and does one thing after the other.
 //!
 //! ```text
-//! Camera -> Frame -> quality -> Detector -> [Face] -> track -> quality -> align -> Crop -> Embedder -> Embedding
+//! Camera -> Frame -> motion -> quality -> Detector -> [Face] -> track -> quality -> align -> Crop -> Embedder -> Embedding
 //!        -> identify -> Verdict -> vote -> Decision -> live -> policy -> door.step -> Action -> Relay
 //!                                                                                    (+ audit, + indicator)
 //! ```
@@ -51,6 +51,7 @@ use crate::{
     identify::Matcher,
     link::{Call, handlers},
     live::Liveness,
+    motion::Motion,
     policy::{self, Facts, InForce, Ruling},
     swap::{Networks, Order, Prepared, Step},
     track::Tracker,
@@ -124,6 +125,7 @@ pub(crate) struct Running {
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) show_codes: bool,
     pub(crate) matcher: Option<Matcher>,
+    pub(crate) motion: Motion,
     pub(crate) tracker: Tracker,
     pub(crate) vote: Vote,
     pub(crate) liveness: Liveness,

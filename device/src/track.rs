@@ -75,6 +75,13 @@ impl Tracker {
         due || out_of_sight || self.known.is_empty()
     }
 
+    /// Whether somebody is in sight, or was a moment ago.
+    #[must_use]
+    pub fn follows(&self, now: Duration) -> bool {
+        let is_near = |known: &Known| now.saturating_sub(known.seen) <= self.rules.max_gap;
+        self.known.iter().any(is_near)
+    }
+
     /// Where the faces are expected next.
     #[must_use]
     pub fn places(&self) -> Vec<Rect> {
@@ -286,7 +293,9 @@ mod tests {
         assert!(!look(600, &[]), "followed, and not found");
         assert!(look(700, &one), "somebody is out of sight");
         assert!(!look(800, &one), "there again");
+        assert!(tracker.follows(ms(1_800)) && !tracker.follows(ms(1_801)));
         tracker.forget();
+        assert!(!tracker.follows(ms(900)));
         assert!(tracker.must_search(ms(900)));
         assert!(tracker.places().is_empty());
 

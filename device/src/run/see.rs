@@ -1,7 +1,7 @@
 //! A frame's way from pixels to a decision: find faces, follow them, judge those that count, vote, prove them alive.
 //!
 //! ```text
-//! Frame -> faces -> track -> choose -> judge each -> Sighting -> vote -> Decision -> live -> decided
+//! Frame -> motion -> faces -> track -> choose -> judge each -> Sighting -> vote -> Decision -> live -> decided
 //! ```
 //!
 //! Every stage is in a file of its own and knows none of the others; here they are strung together. What a decision does
@@ -21,6 +21,7 @@ use image::RgbImage;
 use super::Running;
 use crate::{
     audit::What,
+    door::Cause,
     error::Error,
     identify::Verdict,
     live::{self, Step},
@@ -39,10 +40,17 @@ impl Running {
     pub(super) fn frame(&mut self, frame: &Frame) -> Result<bool, Error> {
         let began = Instant::now();
         self.visitor(frame.label.as_deref());
-        let Some(View { seen, looks }) = self.look(frame)? else {
+        let now = self.clock.now();
+        let busy = self.is_busy(now);
+        let is_searched = self.motion.must_search(&frame.image, busy, now);
+        let view = match is_searched {
+            true => self.look(frame)?,
+            false => Some(nothing(Seen::Nobody)),
+        };
+        let Some(View { seen, looks }) = view else {
             return Ok(true);
         };
-        let judged = !matches!(seen, Seen::Dark);
+        let judged = is_searched && !matches!(seen, Seen::Dark);
         let now = self.clock.now();
         let steps = self.liveness.look(looks, now);
         self.take(steps, began);
@@ -57,18 +65,23 @@ impl Running {
         Ok(judged)
     }
 
+    /// Whether every frame counts, even if nothing moves: somebody is in sight, is being enrolled or examined, or networks
+    /// have to prove themselves.
+    fn is_busy(&self, now: Duration) -> bool {
+        self.tracker.follows(now)
+            || self.vote.may_grant(now)
+            || self.liveness.is_examining()
+            || self.enrollment.is_open()
+            || self.updates.on_trial.is_some()
+            || self.door.causes().contains(Cause::Networks)
+    }
+
     /// From pixels to what one frame says; `None` if it went to an enrollment.
     fn look(&mut self, frame: &Frame) -> Result<Option<View>, Error> {
         let limits = self.config.limits();
         let image = &frame.image;
-        let nothing = |seen| {
-            Some(View {
-                seen,
-                looks: vec![],
-            })
-        };
         if quality::scene_is_dark(image, &limits) {
-            return Ok(nothing(Seen::Dark));
+            return Ok(Some(nothing(Seen::Dark)));
         }
         let (faces, searched) = self.faces(image)?;
         let tracks = self.tracker.assign(&faces, searched, self.clock.now());
@@ -77,7 +90,7 @@ impl Running {
             return Ok(None);
         }
         let mut chosen = match quality::choose(&faces, &limits) {
-            Choice::Nobody => return Ok(nothing(Seen::Nobody)),
+            Choice::Nobody => return Ok(Some(nothing(Seen::Nobody))),
             Choice::One(face) => Chosen::these(vec![face]),
             Choice::Together(faces) => Chosen {
                 together: true,
@@ -211,6 +224,7 @@ impl Running {
         }
         let before = std::mem::replace(&mut self.label, label.map(str::to_owned));
         self.tracker.forget();
+        self.motion.wake(self.clock.now());
         self.hours.deny_listed_at = None;
         let examined = self.liveness.visitor_changed();
         let mut last = self.vote.visitor_changed();
@@ -221,6 +235,13 @@ impl Running {
         for decision in last.iter().filter(|_| before.is_some()) {
             self.decided(decision, Duration::ZERO);
         }
+    }
+}
+
+fn nothing(seen: Seen) -> View {
+    View {
+        seen,
+        looks: vec![],
     }
 }
 

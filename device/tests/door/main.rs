@@ -10,6 +10,7 @@ mod guard;
 mod host;
 mod latch;
 mod lockout;
+mod motion;
 mod pairing;
 mod policy;
 mod process;
