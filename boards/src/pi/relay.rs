@@ -83,3 +83,67 @@ impl Drop for PiRelay {
         self.rest();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! On a Raspberry Pi, or an emulated one: `tests/board_raspi3b` runs these there, and looks at the line meanwhile.
+
+    use std::io::stdin;
+    use std::process::Command;
+
+    use super::*;
+    use crate::relay::contract;
+
+    const FACTS: RelayFacts = RelayFacts {
+        driver: crate::RelayDriver::Rppal,
+        line: 17,
+        active: crate::Level::High,
+        safe: Latch::Locked,
+    };
+
+    /// Whether the line is high in GPLEV0 of the BCM2837, as another process reads it.
+    fn high() -> bool {
+        let read = Command::new("devmem").arg("0x3f200034").output();
+        let read = String::from_utf8(read.expect("busybox has devmem").stdout).expect("a number");
+        let levels = read.trim().trim_start_matches("0x");
+        let levels = u32::from_str_radix(levels, 16).expect("a number");
+        levels >> FACTS.line & 1 == 1
+    }
+
+    #[test]
+    #[ignore = "takes a Raspberry Pi: tests/board_raspi3b/run.sh"]
+    fn rests_from_start_to_end() {
+        let relay = PiRelay::open(FACTS).expect("a Raspberry Pi");
+        assert!(!high());
+        drop(relay);
+        assert!(!high());
+    }
+
+    #[test]
+    #[ignore = "takes a Raspberry Pi: tests/board_raspi3b/run.sh"]
+    fn keeps_the_contract() {
+        for (active, safe) in [
+            (crate::Level::High, Latch::Locked),
+            (crate::Level::High, Latch::Unlocked),
+            (crate::Level::Low, Latch::Locked),
+            (crate::Level::Low, Latch::Unlocked),
+        ] {
+            let facts = RelayFacts { active, safe, ..FACTS };
+            let mut relay = PiRelay::open(facts).expect("a Raspberry Pi");
+            contract::holds(&mut relay, &|| high() == (active == crate::Level::High));
+            drop(relay);
+            assert_eq!(high(), active == crate::Level::Low, "at rest when dropped");
+        }
+    }
+
+    #[test]
+    #[ignore = "takes a Raspberry Pi: tests/board_raspi3b/run.sh"]
+    fn unlocks_until_told() {
+        let mut relay = PiRelay::open(FACTS).expect("a Raspberry Pi");
+        relay.set(Latch::Unlocked).expect("a healthy relay moves");
+        println!("unlocked");
+        let mut word = String::new();
+        stdin().read_line(&mut word).expect("a word");
+        assert_eq!(word.trim(), "lock");
+    }
+}

@@ -9,7 +9,7 @@ use std::path::Path;
 use gpiocdev::{Request, line::Value};
 
 use super::output;
-use crate::{Error, Latch, Relay, RelayFacts};
+use crate::{Error, Latch, Level, Relay, RelayFacts};
 
 pub(crate) struct LineRelay {
     facts: RelayFacts,
@@ -24,6 +24,17 @@ impl LineRelay {
                 line: facts.line,
                 problem,
             })?;
+        // Nobody reads this file beside a door that was wired without the resistor.
+        log::info!(
+            "relay on line {}: at rest. If this process is killed the kernel frees the line, and only a resistor to the \
+             resting level ({}) keeps the latch {} until the next start",
+            facts.line,
+            match facts.active {
+                Level::High => "ground",
+                Level::Low => "the supply",
+            },
+            facts.safe,
+        );
         Ok(LineRelay {
             facts,
             line,
