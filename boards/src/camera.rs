@@ -1,6 +1,14 @@
 //! What a camera is to the daemon: the newest frame, or a reason why there is none.
 //!
-//! No driver lives here; `sim/camera.rs` and `linux/camera.rs` implement the trait, the daemon's loop calls it.
+//! The daemon's loop calls the trait. `sim/camera.rs` implements it with photos, `camera/reopening.rs` with raw bytes from a
+//! device (`linux/camera.rs`) or a program's pipe (`camera/program.rs`); what they have in common and is pure is here too.
+
+#[cfg(any(test, feature = "v4l"))]
+pub(crate) mod choose;
+pub(crate) mod facts;
+pub(crate) mod program;
+pub(crate) mod reopening;
+mod split;
 
 use std::time::Duration;
 
@@ -37,7 +45,7 @@ pub trait Camera: Send {
     /// # Errors
     ///
     /// [`Error::FrameDamaged`]: this one frame is lost, the next may be whole. [`Error::CameraLost`] and everything
-    /// else: the camera is gone until the board is opened again.
+    /// else: the camera is gone; the next call looks whether it is back.
     fn next(&mut self) -> Result<Capture, Error>;
 
     /// What the camera is, for the log and the status message: device, size, pixel format.

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::camera::facts::CameraFacts;
 use crate::keypad::KeypadFacts;
 use crate::nearest::{nearest, with_hint};
-use crate::replay::ReplayFacts;
 use crate::sim::SimFacts;
 use crate::watchdog::WatchdogFacts;
 use crate::{Error, Latch};
@@ -59,37 +59,13 @@ pub struct BoardFile {
     /// How long this door takes; what is left out is the daemon's default.
     #[serde(default)]
     pub door: DoorFacts,
+    /// A serial line that hosts are served on, if there is one.
+    pub host_serial: Option<HostSerialFacts>,
     /// The hardware watchdog, if it is to reset the board when the daemon stands still.
     pub watchdog: Option<WatchdogFacts>,
     /// How the simulated parts behave; ignored by real hardware.
     #[serde(default)]
     pub sim: SimFacts,
-}
-
-/// Where frames come from.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum CameraFacts {
-    /// Photos played as if a camera saw them.
-    Replay(ReplayFacts),
-    /// A Video4Linux device.
-    V4l(V4lFacts),
-}
-
-/// A Video4Linux device.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct V4lFacts {
-    /// Device node.
-    pub device: PathBuf,
-    /// Wanted width; the driver may choose a neighbour, which the log then says.
-    pub width_px: u32,
-    /// Wanted height.
-    pub height_px: u32,
-    /// Wanted rate.
-    pub frames_per_second: u32,
-    /// A camera silent for this long is gone.
-    pub timeout_ms: u32,
 }
 
 /// Where lines are.
@@ -128,6 +104,17 @@ pub enum Level {
     High,
     /// 0 V.
     Low,
+}
+
+impl Level {
+    /// The other one.
+    #[must_use]
+    pub fn opposite(self) -> Level {
+        match self {
+            Level::High => Level::Low,
+            Level::Low => Level::High,
+        }
+    }
 }
 
 /// The resistor inside the processor that holds an input when nothing drives it.
@@ -263,6 +250,16 @@ pub struct DoorFacts {
     pub held_open_ms: Option<u64>,
 }
 
+/// A serial line to a host. The settings of a door that is set up with this board start from it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostSerialFacts {
+    /// Device node, such as `/dev/serial0`.
+    pub device: PathBuf,
+    /// Its speed, in bits a second.
+    pub baud: u32,
+}
+
 /// A buzzer that sounds as long as its line is at one level.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -315,7 +312,7 @@ impl BoardFile {
                     *photos = folder.join(&photos);
                 }
             }
-            CameraFacts::V4l(_) => {}
+            CameraFacts::V4l(_) | CameraFacts::Program(_) => {}
         }
         if let Some(record) = &mut board.sim.relay_record {
             *record = folder.join(&record);
@@ -338,9 +335,7 @@ impl BoardFile {
         };
         let board: BoardFile =
             toml::from_str(text).map_err(|e| problem(with_hint(&e.to_string())))?;
-        if let CameraFacts::Replay(replay) = &board.camera {
-            replay.check().map_err(problem)?;
-        }
+        board.camera.check().map_err(problem)?;
         if let Some(keypad) = &board.keypad {
             keypad.check().map_err(problem)?;
         }
@@ -393,7 +388,10 @@ mod tests {
             );
             match (&board.camera, board.relay.driver) {
                 (CameraFacts::Replay(_), RelayDriver::Recorded) => assert_eq!(name, "sim"),
-                (CameraFacts::V4l(_), RelayDriver::Rppal | RelayDriver::Gpiochip) => {}
+                (
+                    CameraFacts::V4l(_) | CameraFacts::Program(_),
+                    RelayDriver::Rppal | RelayDriver::Gpiochip,
+                ) => {}
                 other => panic!("{name} mixes real and simulated parts: {other:?}"),
             }
         }
@@ -414,6 +412,7 @@ mod tests {
             assert!(board.door_sensor.is_some());
             assert_eq!(board.keypad.is_some(), name != "linux");
             assert_eq!(board.door.unlock_ms, Some(5_000));
+            assert!(board.host_serial.is_some() && board.watchdog.is_some());
             assert!(
                 board
                     .request_to_exit
@@ -542,7 +541,7 @@ mod tests {
             CameraFacts::Replay(replay) => {
                 assert_eq!(replay.folder, Some(dir.path().join("photos")))
             }
-            CameraFacts::V4l(_) => panic!("sim has a replay"),
+            CameraFacts::V4l(_) | CameraFacts::Program(_) => panic!("sim has a replay"),
         }
     }
 }

@@ -18,16 +18,12 @@ mod relay;
 mod replay;
 mod watchdog;
 
-// Pure parts of the hardware drivers: built for tests even where no driver is.
+// Built for tests even where no driver is.
 #[cfg(any(test, feature = "pi", feature = "gpio"))]
-mod lights;
-#[cfg(any(test, feature = "v4l"))]
-mod pixels;
-#[cfg(any(test, feature = "pi", feature = "gpio"))]
-mod presses;
-#[cfg(any(test, feature = "pi", feature = "gpio"))]
-mod settle;
+mod wired;
 
+pub mod check;
+pub mod pixels;
 pub mod sim;
 
 #[cfg(any(feature = "v4l", feature = "gpio"))]
@@ -35,16 +31,17 @@ mod linux;
 #[cfg(feature = "pi")]
 mod pi;
 
+pub use camera::facts::{CameraFacts, Output, ProgramFacts, Rotation, V4lFacts};
 pub use camera::{Camera, Capture, Frame};
 pub use clock::{Clock, SystemClock};
 pub use error::Error;
 pub use file::{
-    BUILT_IN, BoardFile, ButtonFacts, BuzzerFacts, CameraFacts, ContactFacts, DoorFacts, ExitFacts,
-    GpioFacts, IndicatorFacts, InputFacts, Level, Pull, RelayDriver, RelayFacts, V4lFacts,
+    BUILT_IN, BoardFile, ButtonFacts, BuzzerFacts, ContactFacts, DoorFacts, ExitFacts, GpioFacts,
+    HostSerialFacts, IndicatorFacts, InputFacts, Level, Pull, RelayDriver, RelayFacts,
 };
 pub use keypad::{Key, Keypad, KeypadFacts, MatrixFacts, SerialFacts};
 pub use nearest::nearest;
-pub use open::{Board, Panel, open};
+pub use open::{Board, Panel, open, open_relay};
 pub use panel::{Button, Buzzer, Contact, DoorSensor, Indicator, Pattern, Press, Sound};
 pub use relay::{Latch, Relay};
 pub use replay::{AtEnd, Gap, ReplayFacts};

@@ -7,8 +7,6 @@ mod camera;
 mod gpio;
 
 #[cfg(feature = "v4l")]
-pub(crate) use camera::V4lCamera;
+pub(crate) use camera::{open as v4l_camera, survey};
 #[cfg(feature = "gpio")]
-pub(crate) use gpio::{
-    LineButton, LineBuzzer, LineContact, LineDoorSensor, LineIndicator, LineRelay,
-};
+pub(crate) use gpio::{ChipLines, Holder};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::camera::program;
 use crate::replay::ReplayFacts;
 use crate::sim::{
     self, Handle, RecordedRelay, ReplayCamera, SimClock, Strikes, Trust, Visitors, Wall,
@@ -54,23 +55,43 @@ pub struct Panel {
 ///
 /// [`Error::NotBuilt`] if the program lacks the driver, and whatever the hardware says.
 pub fn open(file: &BoardFile) -> Result<Board, Error> {
-    match (file.relay.driver, &file.camera) {
-        (RelayDriver::Recorded, CameraFacts::Replay(replay)) => open_sim(file, replay),
-        (RelayDriver::Recorded, CameraFacts::V4l(_))
-        | (RelayDriver::Rppal | RelayDriver::Gpiochip, CameraFacts::Replay(_)) => {
-            Err(Error::BoardFile {
-                file: file.name.clone(),
-                problem: "a replay camera goes with a recorded relay and a real camera with a real one: no door may \
-                          open for a photo on disk"
-                    .to_string(),
-            })
+    match &file.camera {
+        CameraFacts::Replay(replay) => match file.relay.driver {
+            RelayDriver::Recorded => open_sim(file, replay),
+            RelayDriver::Rppal | RelayDriver::Gpiochip => Err(mixed(file)),
+        },
+        CameraFacts::V4l(facts) => open_real(file, |clock| v4l_camera(file, facts, clock)),
+        CameraFacts::Program(facts) => {
+            open_real(file, |clock| Ok(Box::new(program::open(facts, clock)?)))
         }
-        (RelayDriver::Rppal, CameraFacts::V4l(camera)) => {
-            open_real(file, camera, pi_lines(file)?)
+    }
+}
+
+/// Opens the relay alone, in its safe state.
+///
+/// # Errors
+///
+/// [`Error::NotBuilt`] if the program lacks the driver, and whatever the hardware says.
+pub fn open_relay(file: &BoardFile) -> Result<Box<dyn Relay>, Error> {
+    match file.relay.driver {
+        RelayDriver::Recorded => {
+            let (clock, _) = sim::clock(file.sim.clock);
+            let record = file.sim.relay_record.as_deref();
+            let strikes = Strikes::default();
+            let (relay, _) = RecordedRelay::open(file.relay, None, strikes, clock, record)?;
+            Ok(Box::new(relay))
         }
-        (RelayDriver::Gpiochip, CameraFacts::V4l(camera)) => {
-            open_real(file, camera, chip_lines(file)?)
-        }
+        RelayDriver::Rppal => pi_relay(file),
+        RelayDriver::Gpiochip => chip_relay(file),
+    }
+}
+
+fn mixed(file: &BoardFile) -> Error {
+    Error::BoardFile {
+        file: file.name.clone(),
+        problem: "a replay camera goes with a recorded relay and a real camera with a real one: no door may open for a \
+                  photo on disk"
+            .to_string(),
     }
 }
 
@@ -122,123 +143,101 @@ fn open_sim(file: &BoardFile, replay: &ReplayFacts) -> Result<Board, Error> {
 
 fn open_real(
     file: &BoardFile,
-    camera: &V4lFacts,
-    (relay, panel): (Box<dyn Relay>, Panel),
+    camera: impl FnOnce(Arc<dyn Clock>) -> Result<Box<dyn Camera>, Error>,
 ) -> Result<Board, Error> {
+    let (relay, panel) = match file.relay.driver {
+        RelayDriver::Recorded => return Err(mixed(file)),
+        RelayDriver::Rppal => pi_lines(file)?,
+        RelayDriver::Gpiochip => chip_lines(file)?,
+    };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     Ok(Board {
         name: file.name.clone(),
         relay,
-        camera: v4l_camera(file, camera, &clock)?,
+        camera: camera(Arc::clone(&clock))?,
         panel,
         clock,
         sim: None,
     })
 }
 
-/// Opens one part if the board file names it.
-#[cfg(any(feature = "pi", feature = "gpio"))]
-macro_rules! part {
-    ($facts:expr, $open:expr) => {
-        match $facts {
-            Some(facts) => Some(Box::new($open(facts)?) as _),
-            None => None,
-        }
-    };
+#[cfg(feature = "pi")]
+fn pi_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
+    let (relay, panel) = crate::wired::open(file, &crate::pi::PiLines)?;
+    let keypad = file.keypad.as_ref().map(crate::pi::keypad).transpose()?;
+    Ok((relay, Panel { keypad, ..panel }))
 }
 
 #[cfg(feature = "pi")]
-fn pi_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
-    use crate::pi::{PiButton, PiBuzzer, PiContact, PiDoorSensor, PiIndicator, PiRelay};
-
-    let relay = Box::new(PiRelay::open(file.relay)?);
-    let exit = file.request_to_exit.map(|exit| exit.contact());
-    let panel = Panel {
-        indicator: part!(file.indicator, PiIndicator::open),
-        buzzer: part!(file.buzzer, PiBuzzer::open),
-        button: part!(file.button, PiButton::open),
-        door_sensor: part!(file.door_sensor, PiDoorSensor::open),
-        request_to_exit: part!(exit, |facts| PiContact::open("request to exit", facts)),
-        tamper: part!(file.tamper, |facts| PiContact::open(
-            "tamper contact",
-            facts
-        )),
-        fire: part!(file.fire, |facts| PiContact::open("fire input", facts)),
-        keypad: file.keypad.as_ref().map(crate::pi::keypad).transpose()?,
-    };
-    Ok((relay, panel))
+fn pi_relay(file: &BoardFile) -> Result<Box<dyn Relay>, Error> {
+    crate::wired::relay(file, &crate::pi::PiLines)
 }
 
 #[cfg(not(feature = "pi"))]
 fn pi_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
-    Err(Error::NotBuilt {
-        board: file.name.clone(),
-        needs: "Raspberry Pi GPIO",
-        feature: "pi,v4l",
-    })
+    Err(not_built(file, "Raspberry Pi GPIO", "pi,v4l"))
+}
+
+#[cfg(not(feature = "pi"))]
+fn pi_relay(file: &BoardFile) -> Result<Box<dyn Relay>, Error> {
+    Err(not_built(file, "Raspberry Pi GPIO", "pi,v4l"))
 }
 
 #[cfg(feature = "gpio")]
 fn chip_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
-    use crate::linux::{
-        LineButton, LineBuzzer, LineContact, LineDoorSensor, LineIndicator, LineRelay,
-    };
-
     if file.keypad.is_some() {
         return Err(Error::BoardFile {
             file: file.name.clone(),
             problem: "keypads are driven on Raspberry Pi boards only".to_string(),
         });
     }
-    let chip = &file.gpio.chip;
-    let relay = Box::new(LineRelay::open(chip, file.relay)?);
-    let contact = |what| move |facts| LineContact::open(chip, what, facts);
-    let exit = file.request_to_exit.map(|exit| exit.contact());
-    let panel = Panel {
-        indicator: part!(file.indicator, |facts| LineIndicator::open(chip, facts)),
-        buzzer: part!(file.buzzer, |facts| LineBuzzer::open(chip, facts)),
-        button: part!(file.button, |facts| LineButton::open(chip, facts)),
-        door_sensor: part!(file.door_sensor, |facts| LineDoorSensor::open(chip, facts)),
-        request_to_exit: part!(exit, contact("request to exit")),
-        tamper: part!(file.tamper, contact("tamper contact")),
-        fire: part!(file.fire, contact("fire input")),
-        keypad: None,
-    };
-    Ok((relay, panel))
+    crate::wired::open(file, &crate::linux::ChipLines(file.gpio.chip.clone()))
+}
+
+#[cfg(feature = "gpio")]
+fn chip_relay(file: &BoardFile) -> Result<Box<dyn Relay>, Error> {
+    crate::wired::relay(file, &crate::linux::ChipLines(file.gpio.chip.clone()))
 }
 
 #[cfg(not(feature = "gpio"))]
 fn chip_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
-    Err(Error::NotBuilt {
-        board: file.name.clone(),
-        needs: "the kernel's GPIO character device",
-        feature: "gpio,v4l",
-    })
+    Err(not_built(
+        file,
+        "the kernel's GPIO character device",
+        "gpio,v4l",
+    ))
+}
+
+#[cfg(not(feature = "gpio"))]
+fn chip_relay(file: &BoardFile) -> Result<Box<dyn Relay>, Error> {
+    Err(not_built(
+        file,
+        "the kernel's GPIO character device",
+        "gpio,v4l",
+    ))
 }
 
 #[cfg(feature = "v4l")]
 fn v4l_camera(
     _: &BoardFile,
     facts: &V4lFacts,
-    clock: &Arc<dyn Clock>,
+    clock: Arc<dyn Clock>,
 ) -> Result<Box<dyn Camera>, Error> {
-    Ok(Box::new(crate::linux::V4lCamera::open(
-        facts,
-        clock.clone(),
-    )?))
+    Ok(Box::new(crate::linux::v4l_camera(facts, clock)))
 }
 
 #[cfg(not(feature = "v4l"))]
-fn v4l_camera(
-    file: &BoardFile,
-    _: &V4lFacts,
-    _: &Arc<dyn Clock>,
-) -> Result<Box<dyn Camera>, Error> {
-    Err(Error::NotBuilt {
+fn v4l_camera(file: &BoardFile, _: &V4lFacts, _: Arc<dyn Clock>) -> Result<Box<dyn Camera>, Error> {
+    Err(not_built(file, "Video4Linux", "v4l"))
+}
+
+#[cfg(not(all(feature = "pi", feature = "gpio", feature = "v4l")))]
+pub(crate) fn not_built(file: &BoardFile, needs: &'static str, feature: &'static str) -> Error {
+    Error::NotBuilt {
         board: file.name.clone(),
-        needs: "Video4Linux",
-        feature: "v4l",
-    })
+        needs,
+        feature,
+    }
 }
 
 #[cfg(test)]

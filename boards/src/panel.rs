@@ -1,6 +1,6 @@
 //! What people at the door see, hear and touch besides the latch: indicator, buzzer, buttons, contacts.
 //!
-//! `sim/panel.rs` and `pi/panel.rs` implement these; keys to type a PIN with are in `keypad.rs`. None of them can open the door by itself.
+//! `sim/panel.rs` and `wired/panel.rs` implement these; keys to type a PIN with are in `keypad.rs`. None of them can open the door by itself.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! The relay that moves the latch, spoken of by what the latch does, never by volts.
 //!
 //! Wiring (which level energises the coil, what the latch does at rest) is a fact of the board file and stays inside
-//! the implementation, so the daemon cannot get a polarity wrong. `sim/relay.rs` and `pi/relay.rs` implement it.
+//! the implementation, so the daemon cannot get a polarity wrong. `sim/relay.rs` and `wired/relay.rs` implement it.
 
 use serde::{Deserialize, Serialize};
 

@@ -59,14 +59,15 @@ fn file_name(format: Format) -> String {
 fn board_file(format: Format) -> Table {
     let path = root().join("boards/files/linux.toml");
     let text = fs::read_to_string(path).expect("a shipped file");
-    let unmarked: Vec<&str> = text
-        .lines()
-        .map(|line| match line.strip_prefix("# ") {
-            Some(marked) if marked.starts_with('[') || marked.contains(" = ") => marked,
-            Some(_) | None => line,
-        })
-        .collect();
-    let mut board: Table = unmarked.join("\n").parse().expect("a shipped file");
+    let (facts, more) = text
+        .split_once("# A door may have more")
+        .expect("a shipped file");
+    let unmarked = more.lines().map(|line| match line.strip_prefix("# ") {
+        Some(marked) if marked.starts_with('[') || marked.contains(" = ") => marked,
+        Some(_) | None => "",
+    });
+    let text = [facts].into_iter().chain(unmarked).collect::<Vec<_>>();
+    let mut board: Table = text.join("\n").parse().expect("a shipped file");
     // Not wired here: these read "on" then, and the processor has no timer.
     for section in ["door_sensor", "tamper", "fire", "watchdog"] {
         assert!(board.remove(section).is_some(), "{section}");

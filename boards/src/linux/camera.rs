@@ -1,7 +1,10 @@
-//! A Video4Linux camera: negotiates a format we can read, streams through mapped buffers, gives the newest frame.
+//! A Video4Linux camera: enumerates what the device offers, takes the best, streams through mapped buffers, gives the newest
+//! frame.
 //!
-//! Conversion to RGB is in `pixels.rs`. Silence longer than the board file's time-out and every device error mean the
-//! camera is gone; a frame that does not convert is only that frame's loss.
+//! Silence longer than the board file's time-out and every device error mean that the camera is gone; `camera/reopening.rs`
+//! opens it again. Which offer is the best is decided in `camera/choose.rs`.
+
+pub(crate) mod survey;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,15 +12,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use v4l::buffer::{Flags, Type};
+use v4l::control::{Control, Value};
 use v4l::format::{Colorspace, Quantization};
+use v4l::frameinterval::FrameIntervalEnum;
+use v4l::framesize::FrameSizeEnum;
 use v4l::io::mmap::Stream;
 use v4l::io::traits::CaptureStream;
 use v4l::video::Capture as _;
 use v4l::video::capture::Parameters;
 use v4l::{Device, Format, FourCC};
 
-use crate::pixels::{Layout, PixelFormat, Range, to_rgb};
-use crate::{Camera, Capture, Clock, Error, Frame, V4lFacts};
+use crate::Clock;
+use crate::camera::choose::{Offer, Wish, choose, nearest_step};
+use crate::camera::facts::V4lFacts;
+use crate::camera::reopening::{Reopening, Shot, Source};
+use crate::pixels::{Layout, PixelFormat, Range};
 
 /// Enough that the driver never starves while one frame is being looked at.
 const BUFFERS: u32 = 4;
@@ -25,66 +34,55 @@ const BUFFERS: u32 = 4;
 /// From poll(2).
 const POLLIN: i16 = 1;
 
-/// Above this many pixels, uncompressed video no longer fits a USB 2 bus at a useful rate.
-const LARGEST_RAW_PX: u32 = 640 * 480;
+/// From linux/v4l2-controls.h: who chooses the exposure, and its time in units of 100 us.
+const EXPOSURE_AUTO: u32 = 0x009a_0901;
+const EXPOSURE_ABSOLUTE: u32 = 0x009a_0902;
+/// Values of the first: by hand; with a fixed aperture, as webcams have one; wholly by itself.
+const EXPOSURE_MANUAL: i64 = 1;
+const EXPOSURE_APERTURE_PRIORITY: i64 = 3;
+const EXPOSURE_FULLY_AUTO: i64 = 0;
 
-pub(crate) struct V4lCamera {
-    name: String,
-    layout: Layout,
-    /// `None` once the camera is gone.
-    stream: Option<Stream<'static>>,
-    /// The newest frame's bytes, copied out of the mapped buffer.
-    raw: Vec<u8>,
-    frames: u64,
-    clock: Arc<dyn Clock>,
+pub(crate) fn open(facts: &V4lFacts, clock: Arc<dyn Clock>) -> Reopening<V4lSource> {
+    let (name, rotation) = (facts.device.display().to_string(), facts.rotation_deg);
+    let facts = facts.clone();
+    let open = Box::new(move || V4lSource::open(&facts));
+    Reopening::new(name, rotation, clock, open)
 }
 
-impl V4lCamera {
-    pub(crate) fn open(facts: &V4lFacts, clock: Arc<dyn Clock>) -> Result<V4lCamera, Error> {
-        let device = facts.device.display().to_string();
-        let unusable = |problem: String| Error::CameraUnusable {
-            device: device.clone(),
-            problem,
-        };
-        let camera = Device::with_path(&facts.device).map_err(|e| unusable(e.to_string()))?;
-        let format = negotiate(&camera, facts).map_err(&unusable)?;
-        let layout = layout(&format);
+/// A device that streams.
+pub(crate) struct V4lSource {
+    layout: Layout,
+    /// `None` once it is closed.
+    stream: Option<Stream<'static>>,
+}
+
+impl V4lSource {
+    fn open(facts: &V4lFacts) -> Result<V4lSource, String> {
+        let camera = Device::with_path(&facts.device).map_err(|e| e.to_string())?;
+        let layout = negotiate(&camera, facts)?;
         // Some drivers cannot set a rate; the frames then come as they come.
-        if let Err(e) = camera.set_params(&Parameters::with_fps(facts.frames_per_second)) {
+        let rate = facts.frames_per_second;
+        if let Err(e) = camera.set_params(&Parameters::with_fps(rate)) {
             log::warn!(
-                "camera {device}: cannot ask for {} frames a second: {e}",
-                facts.frames_per_second
+                "{}: cannot ask for {rate} frames a second: {e}",
+                facts.device.display()
             );
         }
+        expose(&camera, facts);
         let mut stream = Stream::with_buffers(&camera, Type::VideoCapture, BUFFERS)
-            .map_err(|e| unusable(format!("no buffers for streaming: {e}")))?;
+            .map_err(|e| format!("no buffers for streaming: {e}"))?;
         stream.set_timeout(Duration::from_millis(u64::from(facts.timeout_ms)));
-        let name = format!(
-            "{device}, {}x{} {}",
-            layout.width, layout.height, format.fourcc
-        );
-        if (layout.width, layout.height) != (facts.width_px, facts.height_px) {
-            log::warn!(
-                "camera {name}: {}x{} was asked for",
-                facts.width_px,
-                facts.height_px
-            );
-        }
-        Ok(V4lCamera {
-            name,
+        Ok(V4lSource {
             layout,
             stream: Some(stream),
-            raw: Vec::new(),
-            frames: 0,
-            clock,
         })
     }
 
-    /// Copies the newest frame into `raw`; `false` if the driver marks it as damaged.
+    /// Copies the newest frame into `raw`.
     ///
     /// Old frames wait in the buffers while nobody asks. They are drained; if all were full, the driver has stopped
     /// for want of buffers and even the last is old, so one more is waited for.
-    fn newest(&mut self) -> io::Result<bool> {
+    fn read(&mut self, raw: &mut Vec<u8>) -> io::Result<Shot> {
         let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         let handle = stream.handle();
         let mut drained = 0;
@@ -98,24 +96,18 @@ impl V4lCamera {
                 other => other?,
             };
             drained += u32::from(waiting);
-            let whole = !about.flags.contains(Flags::ERROR);
+            let shot = match about.flags.contains(Flags::ERROR) {
+                true => Shot::Damaged,
+                false => Shot::Whole,
+            };
             let used = usize::try_from(about.bytesused)
                 .unwrap_or(usize::MAX)
                 .min(bytes.len());
-            self.raw.clear();
-            self.raw.extend_from_slice(&bytes[..used]);
+            raw.clear();
+            raw.extend_from_slice(&bytes[..used]);
             let fresh = !waiting || drained < BUFFERS - 1;
             if fresh && handle.poll(POLLIN, 0)? == 0 {
-                return Ok(whole);
-            }
-        }
-    }
-
-    fn close(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            // The stream panics in drop when the driver refuses to stop. A lost camera must not take the daemon along.
-            if catch_unwind(AssertUnwindSafe(|| drop(stream))).is_err() {
-                log::warn!("camera {}: its driver refused to stop", self.name);
+                return Ok(shot);
             }
         }
     }
@@ -132,142 +124,206 @@ fn hold_again(stream: &mut Stream<'static>) -> io::Result<()> {
     }
 }
 
-impl Camera for V4lCamera {
-    fn next(&mut self) -> Result<Capture, Error> {
-        let whole = match self.newest() {
-            Ok(whole) => whole,
-            Err(e) => {
-                self.close();
-                let problem = match e.kind() {
-                    io::ErrorKind::TimedOut => "no frame within the time-out".to_string(),
-                    _ => e.to_string(),
-                };
-                return Err(Error::CameraLost {
-                    device: self.name.clone(),
-                    problem,
-                });
-            }
-        };
-        let at = self.clock.now();
-        let frame = self.frames;
-        self.frames += 1;
-        let image = if whole {
-            to_rgb(&self.raw, &self.layout)
-        } else {
-            Err("the driver marked it as damaged".to_string())
-        };
-        match image {
-            Ok(image) => Ok(Capture::Frame(Frame {
-                image,
-                at,
-                label: None,
-            })),
-            Err(problem) => Err(Error::FrameDamaged {
-                device: self.name.clone(),
-                frame,
-                problem,
-            }),
+impl Source for V4lSource {
+    fn newest(&mut self, raw: &mut Vec<u8>) -> Result<Shot, String> {
+        self.read(raw).map_err(|e| match e.kind() {
+            io::ErrorKind::TimedOut => "no frame within the time-out".to_string(),
+            _ => e.to_string(),
+        })
+    }
+
+    fn layout(&self) -> Layout {
+        self.layout
+    }
+}
+
+impl Drop for V4lSource {
+    fn drop(&mut self) {
+        let stream = self.stream.take();
+        // The stream panics in drop when the driver refuses to stop. A lost camera must not take the daemon along.
+        if catch_unwind(AssertUnwindSafe(|| drop(stream))).is_err() {
+            log::warn!("the camera's driver refused to stop");
         }
     }
-
-    fn describe(&self) -> String {
-        self.name.clone()
-    }
 }
 
-impl Drop for V4lCamera {
-    fn drop(&mut self) {
-        self.close();
+/// Sets the best format that the camera offers, and says what it then has.
+fn negotiate(camera: &Device, facts: &V4lFacts) -> Result<Layout, String> {
+    let wish = Wish {
+        format: facts.pixel_format,
+        width: facts.width_px,
+        height: facts.height_px,
+        rate: facts.frames_per_second,
+    };
+    let codes = codes(camera)?;
+    let offers = offers(camera, &codes, &wish);
+    let best = choose(&offers, &wish).ok_or_else(|| nothing_usable(&codes))?;
+    let code = FourCC::new(&best.format.fourcc());
+    let asked = Format::new(best.width, best.height, code);
+    let got = camera
+        .set_format(&asked)
+        .map_err(|e| format!("{} {}x{} was refused: {e}", code, best.width, best.height))?;
+    let layout = layout(&got).ok_or_else(|| format!("{} became {}", code, got.fourcc))?;
+    if layout.width == 0 || layout.height == 0 {
+        return Err(format!("{code} became a picture of no size"));
     }
+    let device = facts.device.display();
+    if (layout.width, layout.height) != (wish.width, wish.height) {
+        log::warn!(
+            "camera {device}: {}x{} was asked for",
+            wish.width,
+            wish.height
+        );
+    }
+    if let Some(format) = wish.format.filter(|format| *format != layout.format) {
+        log::warn!(
+            "camera {device}: {format} was asked for, {} is what it has",
+            layout.format
+        );
+    }
+    Ok(layout)
 }
 
-/// Sets the first format, in our order of liking, that the driver offers and keeps.
-fn negotiate(camera: &Device, facts: &V4lFacts) -> Result<Format, String> {
-    let offered = camera
+/// What the driver enumerates.
+fn codes(camera: &Device) -> Result<Vec<FourCC>, String> {
+    let formats = camera
         .enum_formats()
         .map_err(|e| format!("not a capture device: {e}"))?;
-    for wanted in liking(facts.width_px * facts.height_px) {
-        let code = fourcc(wanted);
-        if offered.iter().all(|o| o.fourcc != code) {
-            continue;
-        }
-        let asked = Format::new(facts.width_px, facts.height_px, code);
-        let got = camera
-            .set_format(&asked)
-            .map_err(|e| format!("{code} was refused: {e}"))?;
-        if got.fourcc == code && got.width > 0 && got.height > 0 {
-            return Ok(got);
-        }
-    }
-    let names: Vec<String> = offered.iter().map(|o| o.fourcc.to_string()).collect();
-    Err(format!(
-        "offers {} but no YUYV, MJPG or RGB3; a raw CSI sensor needs a converter in front, a USB camera does not",
-        if names.is_empty() {
-            "nothing".to_string()
-        } else {
-            names.join(", ")
-        }
-    ))
+    Ok(formats.into_iter().map(|format| format.fourcc).collect())
 }
 
-fn liking(pixels: u32) -> [PixelFormat; 3] {
-    if pixels > LARGEST_RAW_PX {
-        [PixelFormat::Mjpeg, PixelFormat::Yuyv, PixelFormat::Rgb3]
-    } else {
-        [PixelFormat::Yuyv, PixelFormat::Mjpeg, PixelFormat::Rgb3]
-    }
-}
-
-fn fourcc(format: PixelFormat) -> FourCC {
-    match format {
-        PixelFormat::Yuyv => FourCC::new(b"YUYV"),
-        PixelFormat::Mjpeg => FourCC::new(b"MJPG"),
-        PixelFormat::Rgb3 => FourCC::new(b"RGB3"),
-    }
-}
-
-fn layout(format: &Format) -> Layout {
-    let pixels = [PixelFormat::Yuyv, PixelFormat::Mjpeg, PixelFormat::Rgb3]
-        .into_iter()
-        .find(|p| fourcc(*p) == format.fourcc);
-    let range = match (format.quantization, format.colorspace) {
-        (Quantization::FullRange, _) | (Quantization::Default, Colorspace::JPEG) => Range::Full,
-        (Quantization::LimitedRange | Quantization::Default, _) => Range::Limited,
+fn nothing_usable(codes: &[FourCC]) -> String {
+    let names: Vec<String> = codes.iter().map(ToString::to_string).collect();
+    let names = match names.is_empty() {
+        true => "nothing".to_string(),
+        false => names.join(", "),
     };
-    Layout {
-        // `negotiate` returns one of the three.
-        format: pixels.unwrap_or(PixelFormat::Yuyv),
+    format!(
+        "it offers {names}, and no {}; a camera on the CSI connector gives raw data here: use kind = \"program\" for it",
+        PixelFormat::ALL.map(|format| format.to_string()).join(", ")
+    )
+}
+
+/// What of it we can read. A driver that does not say its sizes is asked for the wish.
+fn offers(camera: &Device, codes: &[FourCC], wish: &Wish) -> Vec<Offer> {
+    let ours = |code: &FourCC| format_of(*code).map(|format| (*code, format));
+    let mut offers = vec![];
+    for (code, format) in codes.iter().filter_map(ours) {
+        let sizes = camera.enum_framesizes(code).unwrap_or_default();
+        let mut sizes: Vec<_> = sizes.iter().map(|size| nearest(&size.size, wish)).collect();
+        if sizes.is_empty() {
+            sizes.push((wish.width, wish.height));
+        }
+        offers.extend(sizes.into_iter().map(|(width, height)| Offer {
+            format,
+            width,
+            height,
+            rate: fastest(camera, code, width, height),
+        }));
+    }
+    offers
+}
+
+fn nearest(size: &FrameSizeEnum, wish: &Wish) -> (u32, u32) {
+    match size {
+        FrameSizeEnum::Discrete(size) => (size.width, size.height),
+        FrameSizeEnum::Stepwise(s) => (
+            nearest_step(s.min_width, s.max_width, s.step_width, wish.width),
+            nearest_step(s.min_height, s.max_height, s.step_height, wish.height),
+        ),
+    }
+}
+
+/// The most frames a second, rounded up, if the driver tells.
+fn fastest(camera: &Device, code: FourCC, width: u32, height: u32) -> Option<u32> {
+    let intervals = camera.enum_frameintervals(code, width, height).ok()?;
+    let shortest = intervals.iter().map(|interval| match &interval.interval {
+        FrameIntervalEnum::Discrete(interval) => *interval,
+        FrameIntervalEnum::Stepwise(interval) => interval.min,
+    });
+    shortest
+        .filter(|interval| interval.numerator > 0)
+        .map(|interval| interval.denominator.div_ceil(interval.numerator))
+        .max()
+}
+
+/// Fixed, or left to the camera. A camera that cannot is used as it is.
+fn expose(camera: &Device, facts: &V4lFacts) {
+    let set = |id, value| {
+        let value = Value::Integer(value);
+        camera.set_control(Control { id, value })
+    };
+    let Some(exposure_us) = facts.exposure_us else {
+        // Another program may have left it fixed. Which kind of automatic there is differs.
+        let automatic = set(EXPOSURE_AUTO, EXPOSURE_APERTURE_PRIORITY)
+            .or_else(|_| set(EXPOSURE_AUTO, EXPOSURE_FULLY_AUTO));
+        if let Err(e) = automatic {
+            log::debug!("{}: no automatic exposure: {e}", facts.device.display());
+        }
+        return;
+    };
+    let fixed = set(EXPOSURE_AUTO, EXPOSURE_MANUAL)
+        .and_then(|()| set(EXPOSURE_ABSOLUTE, i64::from(exposure_us.div_ceil(100))));
+    if let Err(e) = fixed {
+        log::warn!("{}: exposure_us cannot be set: {e}", facts.device.display());
+    }
+}
+
+fn format_of(code: FourCC) -> Option<PixelFormat> {
+    PixelFormat::ALL
+        .into_iter()
+        .find(|format| format.fourcc() == code.repr)
+}
+
+fn layout(format: &Format) -> Option<Layout> {
+    let pixels = format_of(format.fourcc)?;
+    let range = match (format.quantization, format.colorspace, pixels) {
+        (Quantization::FullRange, ..) => Range::Full,
+        // Cameras without colour use the whole byte.
+        (Quantization::Default, _, PixelFormat::Grey) => Range::Full,
+        (Quantization::Default, Colorspace::JPEG, _) => Range::Full,
+        (Quantization::LimitedRange | Quantization::Default, ..) => Range::Limited,
+    };
+    Some(Layout {
+        format: pixels,
         range,
         width: format.width,
         height: format.height,
         stride: format.stride,
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SystemClock;
-
-    #[test]
-    fn small_frames_come_raw_and_large_ones_compressed() {
-        assert_eq!(liking(640 * 480)[0], PixelFormat::Yuyv);
-        assert_eq!(liking(1280 * 720)[0], PixelFormat::Mjpeg);
-    }
+    use crate::camera::facts::Rotation;
+    use crate::{Camera, Error, SystemClock};
 
     #[test]
     fn the_driver_s_format_becomes_a_layout() {
         let mut format = Format::new(640, 480, FourCC::new(b"YUYV"));
         format.stride = 1312;
-        let got = layout(&format);
+        let got = layout(&format).expect("a format of ours");
         assert_eq!(
             (got.format, got.range, got.stride),
             (PixelFormat::Yuyv, Range::Limited, 1312)
         );
+        let range = |format: &Format| layout(format).expect("a format of ours").range;
         format.colorspace = Colorspace::JPEG;
-        assert_eq!(layout(&format).range, Range::Full);
+        assert_eq!(range(&format), Range::Full);
         format.quantization = Quantization::LimitedRange;
-        assert_eq!(layout(&format).range, Range::Limited);
+        assert_eq!(range(&format), Range::Limited);
+        let grey = Format::new(640, 480, FourCC::new(b"GREY"));
+        assert_eq!(range(&grey), Range::Full);
+        assert_eq!(layout(&Format::new(640, 480, FourCC::new(b"pBAA"))), None);
+    }
+
+    #[test]
+    fn what_offers_nothing_usable_is_told_with_what_it_offers() {
+        let said = nothing_usable(&[FourCC::new(b"pBAA"), FourCC::new(b"RG10")]);
+        for part in ["pBAA, RG10", "YUYV, MJPG, NV12", "kind = \"program\""] {
+            assert!(said.contains(part), "{said}");
+        }
     }
 
     #[test]
@@ -279,8 +335,11 @@ mod tests {
                 height_px: 480,
                 frames_per_second: 15,
                 timeout_ms: 100,
+                pixel_format: None,
+                rotation_deg: Rotation::None,
+                exposure_us: None,
             };
-            match V4lCamera::open(&facts, Arc::new(SystemClock::new())) {
+            match open(&facts, Arc::new(SystemClock::new())).next() {
                 Err(Error::CameraUnusable { device: named, .. }) => assert_eq!(named, device),
                 Err(other) => panic!("{other}"),
                 Ok(_) => panic!("{device} opened"),

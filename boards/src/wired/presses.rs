@@ -1,4 +1,4 @@
-//! Edges of a button's line to presses. Pure: `pi/panel.rs` brings the edges.
+//! Edges of a button's line to presses. Pure: `panel.rs` brings the edges.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use crate::Press;
 
 /// Remembers when the button went down.
 #[derive(Debug, Default)]
-pub(crate) struct Presses {
+pub(super) struct Presses {
     down_at: Option<Duration>,
 }
 
 impl Presses {
     /// One edge; a press when it ends one. Two edges of the same kind mean that the one between was lost: a second
     /// "down" starts anew, a lone "up" is nothing.
-    pub(crate) fn edge(&mut self, down: bool, at: Duration) -> Option<Press> {
+    pub(super) fn edge(&mut self, down: bool, at: Duration) -> Option<Press> {
         if down {
             self.down_at = Some(at);
             return None;

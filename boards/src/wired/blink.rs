@@ -1,4 +1,4 @@
-//! Outputs that blink: a thread holds the lines and toggles them, since a GPIO character device has no clock of its own.
+//! Outputs that blink: a thread holds the lines and toggles them, since GPIO lines have no clock of their own.
 //!
 //! The thread sleeps unless something blinks. Dropping the [`Blinker`] ends it with everything off.
 
@@ -8,9 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gpiocdev::{Request, line::Value};
-
-use crate::lights::Light;
+use super::{Output, lights::Light};
 
 /// Some lines, and what each of them does.
 pub(super) struct Blinker {
@@ -21,13 +19,13 @@ pub(super) struct Blinker {
 
 impl Blinker {
     /// Takes over lines that are off.
-    pub(super) fn start(lines: Vec<Request>) -> Result<Blinker, String> {
+    pub(super) fn start(mut lines: Vec<Box<dyn Output>>) -> Result<Blinker, String> {
         let (wanted, lights) = channel();
         let (failures, failed) = channel();
         let thread = thread::Builder::new()
             .name("lights".to_owned())
             .spawn(move || {
-                if let Err(problem) = blink(&lines, &lights) {
+                if let Err(problem) = blink(&mut lines, &lights) {
                     // Nobody asks any more: nobody needs to know.
                     let _ = failures.send(problem);
                 }
@@ -65,13 +63,13 @@ impl Drop for Blinker {
 }
 
 /// Until nobody wants anything any more; then all is off.
-fn blink(lines: &[Request], wanted: &Receiver<Vec<Light>>) -> Result<(), String> {
+fn blink(lines: &mut [Box<dyn Output>], wanted: &Receiver<Vec<Light>>) -> Result<(), String> {
     let mut lights = vec![Light::Off; lines.len()];
     let mut began = Instant::now();
     loop {
         let since = began.elapsed();
-        for (line, light) in lines.iter().zip(&lights) {
-            set(line, light.is_on(since))?;
+        for (line, light) in lines.iter_mut().zip(&lights) {
+            line.set(light.is_on(since))?;
         }
         let next = lights.iter().filter_map(|light| light.next_change(since));
         let news = match next.min() {
@@ -87,12 +85,7 @@ fn blink(lines: &[Request], wanted: &Receiver<Vec<Light>>) -> Result<(), String>
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    lines.iter().try_for_each(|line| set(line, false))
-}
-
-fn set(line: &Request, on: bool) -> Result<(), String> {
-    let value = if on { Value::Active } else { Value::Inactive };
-    line.set_lone_value(value).map_err(|e| e.to_string())
+    lines.iter_mut().try_for_each(|line| line.set(false))
 }
 
 impl Light {

@@ -1,17 +1,17 @@
-//! Levels and edges of a contact's line to changes worth telling. Pure: `pi/panel.rs` brings both.
+//! Levels and edges of a contact's line to changes worth telling. Pure: `panel.rs` brings both.
 
 use std::time::Duration;
 
 /// What was told of a contact, and a level that does not agree with it yet.
 #[derive(Debug)]
-pub(crate) struct Settle {
+pub(super) struct Settle {
     debounce: Duration,
     told: Option<bool>,
     other_since: Option<Duration>,
 }
 
 impl Settle {
-    pub(crate) fn new(debounce: Duration) -> Settle {
+    pub(super) fn new(debounce: Duration) -> Settle {
         Settle {
             debounce,
             told: None,
@@ -20,14 +20,14 @@ impl Settle {
     }
 
     /// A debounced edge: told at once if it is news.
-    pub(crate) fn edge(&mut self, on: bool) -> Option<bool> {
+    pub(super) fn edge(&mut self, on: bool) -> Option<bool> {
         self.other_since = None;
         (self.told.replace(on) != Some(on)).then_some(on)
     }
 
     /// The level as it is read now: told if it has been another than the one told for as long as bounce lasts, which heals a
     /// lost edge. The first one is told at once.
-    pub(crate) fn level(&mut self, on: bool, now: Duration) -> Option<bool> {
+    pub(super) fn level(&mut self, on: bool, now: Duration) -> Option<bool> {
         match self.told {
             None => self.edge(on),
             Some(told) if told == on => {

@@ -1,4 +1,4 @@
-//! How a pattern looks on a green and a red light, and a sound on a buzzer. Pure: `pi/panel.rs` drives the lines.
+//! How a pattern looks on a green and a red light, and a sound on a buzzer. Pure: `panel.rs` drives the lines.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::{Pattern, Sound};
 
 /// What one light, or the buzzer, does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Light {
+pub(super) enum Light {
     Off,
     On,
     /// Half the period on, half off.
@@ -18,7 +18,7 @@ const MEDIUM: Light = Light::Blink(Duration::from_millis(500));
 const FAST: Light = Light::Blink(Duration::from_millis(200));
 
 /// Green and red for a pattern. Green alone and steady means one thing only: come in.
-pub(crate) fn lights(pattern: Pattern) -> (Light, Light) {
+pub(super) fn lights(pattern: Pattern) -> (Light, Light) {
     match pattern {
         Pattern::Starting => (SLOW, SLOW),
         Pattern::Ready => (Light::Off, Light::On),
@@ -41,7 +41,7 @@ pub(crate) fn lights(pattern: Pattern) -> (Light, Light) {
 }
 
 /// The buzzer for a sound.
-pub(crate) fn buzzer(sound: Sound) -> Light {
+pub(super) fn buzzer(sound: Sound) -> Light {
     match sound {
         Sound::Silent => Light::Off,
         Sound::Granted => Light::On,
