@@ -57,6 +57,8 @@ try_packages() {
     cp -a "$clean" "$installed"
     mkdir "$there"
     cp "$1"/facelatch-zoo_*_arm64.deb "$1"/facelatchd_*_arm64.deb "$there/"
+    mount --rbind /proc "$installed/proc"
+    mount --rbind /dev "$installed/dev"
     inside() { chroot "$installed" "$@"; }
 
     inside sh -c 'dpkg -i /packages/*.deb'

@@ -9,7 +9,7 @@ use facelatch_tests::programs::root;
 use toml::{Table, Value};
 
 use crate::camera::Format;
-use crate::machine::Machine;
+use crate::machine::{Machine, RELAY};
 
 /// What a processor needs that is emulated, and so some thirty times slower than a Raspberry Pi 5. Photos are held before the
 /// camera here, which passive liveness is there to refuse: it is off.
@@ -23,7 +23,7 @@ max_gap_ms = 60000
 [liveness]
 level = "off"
 [door]
-unlock_ms = 10000
+unlock_ms = 15000
 [enroll]
 button = true
 window_ms = 600000
@@ -74,7 +74,7 @@ fn board_file(format: Format) -> Table {
     }
     set(&mut board, "camera", "device", format.device().into());
     set(&mut board, "camera", "frames_per_second", 10.into());
-    set(&mut board, "camera", "timeout_ms", 20_000.into());
+    set(&mut board, "camera", "timeout_ms", 5_000.into());
     set(&mut board, "gpio", "chip", "/run/gpiochip".into());
     board
 }
@@ -129,9 +129,10 @@ pub(crate) fn start(machine: &mut Machine, format: Format) -> Vec<String> {
     heard_until(machine, "door locked")
 }
 
-/// Ends the daemon, and checks that it ended so.
+/// Ends the daemon while the relay's line is high, and checks that it ended so.
 pub(crate) fn end(machine: &mut Machine, how: End) -> Vec<String> {
-    machine.done(how.command());
+    let command = how.command();
+    machine.done(&format!("grep -qx 1 /run/lines/sim_gpio{RELAY}/value && {command}"));
     let heard = heard_until(machine, "door ended");
     let code = machine.done("cat /run/door.code");
     assert_eq!(code, how.code().to_string(), "{how:?}: {heard:?}");

@@ -138,7 +138,8 @@ impl Stage {
         self.opens(VISITS, ENROLLED);
         self.unplug();
         let heard = heard_until(&self.machine, "door fault");
-        assert!(heard.iter().any(|line| line.contains("is gone")), "{heard:?}");
+        let said = |text| heard.iter().any(|line| line.contains(text));
+        assert!(said("is gone") && !said("door locked"), "{heard:?}");
         self.is_at_rest();
         self.machine.done("modprobe -r v4l2loopback && ! test -e /dev/video11");
         self.say("without its camera the door locked and told a fault");
@@ -250,6 +251,10 @@ impl Stage {
 
     /// Somebody stands before the camera until somebody else does, or nobody.
     fn come(&self, photo: &str) {
+        // What the door has said by now is about somebody else.
+        for line in self.machine.console.try_iter() {
+            println!("         | {line}");
+        }
         self.show(&open(&data(photo)).expect("a shipped photo"));
     }
 
