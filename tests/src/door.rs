@@ -243,7 +243,7 @@ fn paired_file(data: &Path) -> PathBuf {
 }
 
 /// The lines of a stream, as they come.
-pub(crate) fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
+pub fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = channel();
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {

@@ -1,8 +1,9 @@
-//! Lines between host and door that can be cut anywhere, and a serial line made of pseudo-terminals.
+//! Lines between host and door that can be cut anywhere, and serial lines made of pseudo-terminals.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread;
 
@@ -150,18 +151,48 @@ fn terminal() -> (TTYPort, PathBuf, File) {
 }
 
 fn wire(from: &TTYPort, to: &TTYPort) {
-    let mut from = from
-        .try_clone_native()
-        .expect("the system has free descriptors");
-    let mut to = to
-        .try_clone_native()
-        .expect("the system has free descriptors");
+    pass(own(from), own(to));
+}
+
+fn own(port: &TTYPort) -> TTYPort {
+    port.try_clone_native()
+        .expect("the system has free descriptors")
+}
+
+/// Until either end is gone, however long nothing is said.
+fn pass(mut from: impl Read + Send + 'static, mut to: impl Write + Send + 'static) {
     thread::spawn(move || {
         let mut buffer = [0; 4096];
-        while let Ok(count) = from.read(&mut buffer) {
-            if to.write_all(&buffer[..count]).is_err() {
-                return;
+        loop {
+            match from.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(count) if to.write_all(&buffer[..count]).is_err() => return,
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::TimedOut => {}
+                Err(_) => return,
             }
         }
     });
+}
+
+/// The host's end of a serial line whose other end is a stream: the port of an emulated machine.
+pub struct SerialEnd {
+    /// Device file for the host.
+    pub host: PathBuf,
+    /// As in [`SerialLine`].
+    _held: File,
+}
+
+impl SerialEnd {
+    /// Lays the line.
+    ///
+    /// # Panics
+    /// If the system has no pseudo-terminals.
+    pub fn lay(door: UnixStream) -> SerialEnd {
+        let (far, host, held) = terminal();
+        let back = door.try_clone().expect("the system has free descriptors");
+        pass(own(&far), door);
+        pass(back, far);
+        SerialEnd { host, _held: held }
+    }
 }

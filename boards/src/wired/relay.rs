@@ -4,7 +4,7 @@
 //! leaves the line to its driver: what is free or kept then does what the wiring says, so a pull resistor has to say rest.
 
 use super::{After, Lines, Output};
-use crate::{Error, Latch, Relay, RelayFacts};
+use crate::{Error, Latch, Level, Relay, RelayFacts};
 
 pub(super) struct WiredRelay {
     facts: RelayFacts,
@@ -15,11 +15,13 @@ pub(super) struct WiredRelay {
 impl WiredRelay {
     pub(super) fn open(lines: &dyn Lines, facts: RelayFacts) -> Result<WiredRelay, Error> {
         let line = lines.output(facts.line, facts.active, After::Kept);
+        let line = line.map_err(|problem| Error::RelayUnusable {
+            line: facts.line,
+            problem,
+        })?;
+        log::info!("relay on line {}: at rest; {}", facts.line, wanted(facts));
         Ok(WiredRelay {
-            line: line.map_err(|problem| Error::RelayUnusable {
-                line: facts.line,
-                problem,
-            })?,
+            line,
             facts,
             latch: facts.safe,
         })
@@ -40,6 +42,18 @@ impl WiredRelay {
         self.latch = self.facts.safe;
         self.write(self.facts.safe)
     }
+}
+
+/// What no program can promise.
+fn wanted(facts: RelayFacts) -> String {
+    let rest = match facts.active {
+        Level::High => "ground",
+        Level::Low => "the supply",
+    };
+    format!(
+        "while no program holds it, after a kill until the next start, only a resistor to {rest} keeps the latch {}",
+        facts.safe
+    )
 }
 
 impl Relay for WiredRelay {
@@ -77,7 +91,7 @@ impl Drop for WiredRelay {
 mod tests {
     use super::super::fake::Chip;
     use super::*;
-    use crate::{Level, RelayDriver, relay::contract};
+    use crate::{RelayDriver, relay::contract};
 
     const LINE: u32 = 17;
 

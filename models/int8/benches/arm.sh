@@ -1,4 +1,4 @@
-# What emulate.sh and icount/count.sh share; sourced, not run. Installs what is missing and cross-builds with Debian's
+# What emulate.sh, icount/count.sh, .ci/arm and tests/board_* share; sourced, not run. Installs what is missing and cross-builds with Debian's
 # compiler (rustup's has no ARM standard library here), in a target folder of its own.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
@@ -23,7 +23,8 @@ install() {
         dpkg --add-architecture arm64
     fi
     apt-get update -qq >&2
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -qq \
+        --no-install-recommends "$@" >&2
 }
 
 install_compiler() {
@@ -32,11 +33,16 @@ install_compiler() {
     install "$arm_std" rustc-web libstd-rust-web-dev:arm64
 }
 
-# arm_cargo COMMAND...: cargo for aarch64; tests run on the processor named by $cpu.
-arm_cargo() {
+# arm_env COMMAND...: with what cargo needs to build for aarch64; tests run on the processor named by $cpu.
+arm_env() {
     RUSTC=/usr/bin/rustc CARGO_TARGET_DIR=$arm_target \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -cpu ${cpu:-cortex-a72}" \
-        cargo "$1" --quiet --release --manifest-path "$root/Cargo.toml" -p facelatch-int8 \
+        "$@"
+}
+
+# arm_cargo COMMAND...: cargo for aarch64, on the crate named by $crate.
+arm_cargo() {
+    arm_env cargo "$1" --quiet --release --manifest-path "$root/Cargo.toml" -p "${crate:-facelatch-int8}" \
         --target aarch64-unknown-linux-gnu "${@:2}" >&2
 }
