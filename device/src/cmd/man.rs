@@ -61,6 +61,7 @@ mod tests {
             [
                 "facelatchd-check.8",
                 "facelatchd-completions.8",
+                "facelatchd-relay-test.8",
                 "facelatchd-relay.8",
                 "facelatchd.8"
             ]
