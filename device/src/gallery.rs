@@ -13,6 +13,7 @@
 //! ```
 
 use std::{
+    fs::File,
     io,
     ops::Bound,
     path::{Path, PathBuf},
@@ -58,6 +59,20 @@ pub struct Limits {
     pub people: u32,
     /// Templates of one person.
     pub templates: u32,
+}
+
+/// Keeps a gallery closed to others for as long as the file is held.
+///
+/// # Errors
+/// [`Error::DataInUse`], [`Error::Storage`].
+pub fn hold(folder: &Path) -> Result<File, Error> {
+    vault::lock(folder)
+}
+
+/// Whether somebody else works on the gallery in this folder.
+#[must_use]
+pub fn is_held(folder: &Path) -> bool {
+    vault::exists(folder) && matches!(vault::lock(folder), Err(Error::DataInUse { .. }))
 }
 
 /// The open gallery. One owner; dropping it closes its files.

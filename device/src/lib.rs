@@ -32,6 +32,7 @@ pub mod vote;
 mod watchdog;
 
 pub mod cli;
+pub mod cmd;
 
 use std::{
     fs,

@@ -102,6 +102,11 @@ pub enum Verb {
     Bench(cmd::bench::Args),
     /// List and inspect the networks.
     Models(cmd::models::Args),
+    /// Print completions for a shell.
+    Completions(cmd::completions::Args),
+    /// Write the manual pages.
+    #[command(hide = true)]
+    Man(cmd::man::Args),
 }
 
 impl Global {

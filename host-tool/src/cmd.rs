@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod bench;
 pub mod calibrate;
+pub mod completions;
 pub mod demo;
 pub mod detect;
 pub mod door;
@@ -14,6 +15,7 @@ pub mod events;
 pub mod hosts;
 pub mod keys;
 pub mod latch;
+pub mod man;
 pub mod models;
 pub mod pack;
 pub mod pad;

@@ -60,6 +60,8 @@ fn run(global: &Global, verb: &Verb) -> anyhow::Result<Exit> {
         Verb::Demo(args) => cmd::demo::run(global, args),
         Verb::Bench(args) => cmd::bench::run(global, args),
         Verb::Models(args) => cmd::models::run(global, args),
+        Verb::Completions(args) => cmd::completions::run(global, args),
+        Verb::Man(args) => cmd::man::run(global, args),
     }
 }
 

@@ -131,6 +131,13 @@ pub enum What {
         /// The id now.
         to: PersonId,
     },
+    /// Somebody at the machine tried the relay, while no daemon ran.
+    RelayTested {
+        /// Its line.
+        line: u32,
+        /// For how many milliseconds it was moved.
+        pulse_ms: u32,
+    },
 }
 
 /// Which records are kept.

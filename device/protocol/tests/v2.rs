@@ -575,6 +575,13 @@ fn audit_records() {
             },
             "100361646103626f62",
         ),
+        (
+            What::RelayTested {
+                line: 17,
+                pulse_ms: 500,
+            },
+            "1111f403",
+        ),
     ]);
     check(&[(
         Entry {

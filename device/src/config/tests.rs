@@ -41,7 +41,7 @@ fn mistakes_are_named_with_what_would_be_right() {
         ),
         (
             "[weather]",
-            "unknown section weather; known are camera, detector",
+            "unknown section weather; known are camera, motion, detector",
         ),
         (
             "[door]\nweather = 5",

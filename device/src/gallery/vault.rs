@@ -163,7 +163,7 @@ impl Vault {
     }
 }
 
-fn lock(folder: &Path) -> Result<fs::File, Error> {
+pub(super) fn lock(folder: &Path) -> Result<fs::File, Error> {
     let path = folder.join(LOCK);
     let mut options = fs::OpenOptions::new();
     let file = options

@@ -72,6 +72,10 @@ enum Shown {
         person: String,
         to: String,
     },
+    RelayTested {
+        line: u32,
+        pulse_ms: u32,
+    },
     /// Words of a newer version.
     Unreadable,
 }
@@ -130,6 +134,7 @@ impl Line {
                 person: person.to_string(),
                 to: to.to_string(),
             },
+            What::RelayTested { line, pulse_ms } => Shown::RelayTested { line, pulse_ms },
         };
         Line {
             seq,
@@ -172,6 +177,9 @@ impl fmt::Display for Line {
                 )
             }
             Shown::PersonMoved { person, to } => write!(f, "{person} is called {to} now"),
+            Shown::RelayTested { line, pulse_ms } => {
+                write!(f, "relay on line {line} tried by hand, for {pulse_ms} ms")
+            }
             Shown::Unreadable => f.write_str("something this version has no words for"),
         }
     }
