@@ -132,7 +132,9 @@ pub(crate) fn start(machine: &mut Machine, format: Format) -> Vec<String> {
 /// Ends the daemon while the relay's line is high, and checks that it ended so.
 pub(crate) fn end(machine: &mut Machine, how: End) -> Vec<String> {
     let command = how.command();
-    machine.done(&format!("grep -qx 1 /run/lines/sim_gpio{RELAY}/value && {command}"));
+    machine.done(&format!(
+        "grep -qx 1 /run/lines/sim_gpio{RELAY}/value && {command}"
+    ));
     let heard = heard_until(machine, "door ended");
     let code = machine.done("cat /run/door.code");
     assert_eq!(code, how.code().to_string(), "{how:?}: {heard:?}");
