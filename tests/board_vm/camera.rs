@@ -63,7 +63,12 @@ fn fitted(picture: &RgbImage) -> RgbImage {
     let [w, h] = [picture.width(), picture.height()].map(|side| (f64::from(side) * scale) as u32);
     let mut frame = RgbImage::from_pixel(width, height, Rgb([96, 96, 96]));
     let scaled = resize(picture, w, h, FilterType::Triangle);
-    replace(&mut frame, &scaled, i64::from(width - w) / 2, i64::from(height - h) / 2);
+    replace(
+        &mut frame,
+        &scaled,
+        i64::from(width - w) / 2,
+        i64::from(height - h) / 2,
+    );
     frame
 }
 
@@ -93,6 +98,8 @@ fn yuv(Rgb(rgb): &Rgb<u8>) -> (f64, f64, f64) {
 fn jpeg(frame: &RgbImage) -> Vec<u8> {
     let mut bytes = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut bytes, 90);
-    frame.write_with_encoder(encoder).expect("memory takes a picture");
+    frame
+        .write_with_encoder(encoder)
+        .expect("memory takes a picture");
     bytes
 }

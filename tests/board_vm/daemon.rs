@@ -62,10 +62,14 @@ fn board_file(format: Format) -> Table {
     let (facts, more) = text
         .split_once("# A door may have more")
         .expect("a shipped file");
-    let unmarked = more.lines().map(|line| match line.strip_prefix("# ") {
-        Some(marked) if marked.starts_with('[') || marked.contains(" = ") => marked,
-        Some(_) | None => "",
-    });
+    let is_toml = |marked: &str| {
+        let key = marked.split_once(" = ").map(|(key, _)| key);
+        marked.starts_with('[') || key.is_some_and(|key| !key.contains(' '))
+    };
+    let unmarked = more
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(|marked| is_toml(marked));
     let text = [facts].into_iter().chain(unmarked).collect::<Vec<_>>();
     let mut board: Table = text.join("\n").parse().expect("a shipped file");
     // Not wired here: these read "on" then, and the processor has no timer.
@@ -132,7 +136,9 @@ pub(crate) fn start(machine: &mut Machine, format: Format) -> Vec<String> {
 /// Ends the daemon while the relay's line is high, and checks that it ended so.
 pub(crate) fn end(machine: &mut Machine, how: End) -> Vec<String> {
     let command = how.command();
-    machine.done(&format!("grep -qx 1 /run/lines/sim_gpio{RELAY}/value && {command}"));
+    machine.done(&format!(
+        "grep -qx 1 /run/lines/sim_gpio{RELAY}/value && {command}"
+    ));
     let heard = heard_until(machine, "door ended");
     let code = machine.done("cat /run/door.code");
     assert_eq!(code, how.code().to_string(), "{how:?}: {heard:?}");

@@ -15,8 +15,21 @@ use facelatch_tests::line::SerialEnd;
 
 /// A processor like the Raspberry Pi 5's, without a network or a screen.
 const MACHINE: [&str; 15] = [
-    "-M", "virt", "-cpu", "cortex-a76", "-smp", "2", "-m", "1024", "-display", "none", "-nic", "none", "-no-reboot",
-    "-append", "console=ttyAMA0 panic=-1 rdinit=/init",
+    "-M",
+    "virt",
+    "-cpu",
+    "cortex-a76",
+    "-smp",
+    "2",
+    "-m",
+    "1024",
+    "-display",
+    "none",
+    "-nic",
+    "none",
+    "-no-reboot",
+    "-append",
+    "console=ttyAMA0 panic=-1 rdinit=/init",
 ];
 const SHARE: &str = "local,mount_tag=share,security_model=none";
 
@@ -102,7 +115,9 @@ impl Machine {
 
     fn answer(&mut self) -> String {
         let mut line = String::new();
-        self.answers.read_line(&mut line).expect("the board answers");
+        self.answers
+            .read_line(&mut line)
+            .expect("the board answers");
         assert!(!line.is_empty(), "the board is gone: see kernel.log");
         line
     }

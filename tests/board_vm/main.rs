@@ -90,7 +90,9 @@ impl Stage {
         }
         let witness = "/share/witness /run/lines/sim_gpio17/value >/run/relay &";
         stage.machine.done(witness);
-        stage.machine.done("until [ -s /run/relay ]; do sleep 0.1; done");
+        stage
+            .machine
+            .done("until [ -s /run/relay ]; do sleep 0.1; done");
         stage.say("the board has booted");
         stage
     }
@@ -98,7 +100,9 @@ impl Stage {
     /// A new door: no pulse until its camera works, nor while it is set up.
     fn starts_at_rest_and_is_paired(&mut self) {
         let heard = self.starts(Format::Yuyv);
-        let code = heard.iter().find_map(|line| line.strip_prefix("pairing code "));
+        let code = heard
+            .iter()
+            .find_map(|line| line.strip_prefix("pairing code "));
         let code = code.expect("a new door shows a code").trim();
         let to = self.to();
         self.host.done(&["pair", "--to", &to, "--code", code]);
@@ -120,7 +124,9 @@ impl Stage {
         self.leave();
         wait_for(&self.machine, "door locked");
         self.is_at_rest();
-        self.say(&format!("{format:?}: a stranger was denied, the enrolled person let in"));
+        self.say(&format!(
+            "{format:?}: a stranger was denied, the enrolled person let in"
+        ));
     }
 
     fn lets_out(&mut self) {
@@ -141,9 +147,11 @@ impl Stage {
         let said = |text| heard.iter().any(|line| line.contains(text));
         assert!(said("is gone") && !said("door locked"), "{heard:?}");
         self.is_at_rest();
-        self.machine.done("modprobe -r v4l2loopback && ! test -e /dev/video11");
+        self.machine
+            .done("modprobe -r v4l2loopback && ! test -e /dev/video11");
         self.say("without its camera the door locked and told a fault");
-        self.machine.done("modprobe v4l2loopback video_nr=10,11 exclusive_caps=1,1");
+        self.machine
+            .done("modprobe v4l2loopback video_nr=10,11 exclusive_caps=1,1");
         self.leave();
         self.plug();
         wait_for(&self.machine, "door locked");
@@ -166,9 +174,16 @@ impl Stage {
         let newcomer = sitter(&data(STRANGER));
         let mut asked = wait_for(&self.machine, "prompt: look-straight");
         while !asked.contains("enrollment: ") {
-            if let Some((_, pose)) = POSES.into_iter().find(|(prompt, _)| asked.ends_with(prompt)) {
+            if let Some((_, pose)) = POSES
+                .into_iter()
+                .find(|(prompt, _)| asked.ends_with(prompt))
+            {
                 let [yaw, pitch] = pose;
-                self.show(&newcomer.frame(Pose { yaw, pitch, roll: 0.0 }));
+                self.show(&newcomer.frame(Pose {
+                    yaw,
+                    pitch,
+                    roll: 0.0,
+                }));
             }
             asked = wait_for_any(&self.machine, &["prompt: ", "is enrolled", "refused: "]);
         }
@@ -188,20 +203,27 @@ impl Stage {
         end(&mut self.machine, how);
         self.leave();
         self.is_at_rest();
-        self.say(&format!("{how:?} while the door was open: the relay's line is low"));
+        self.say(&format!(
+            "{how:?} while the door was open: the relay's line is low"
+        ));
     }
 
     /// The kernel frees the line of a killed process; what it does then is a matter of wires, and the log says so.
     fn needs_its_wiring_when_killed(&mut self) {
         let heard = self.starts(Format::Mjpg);
-        assert!(heard.iter().any(|line| line.contains("resistor")), "{heard:?}");
+        assert!(
+            heard.iter().any(|line| line.contains("resistor")),
+            "{heard:?}"
+        );
         self.machine.pull(RELAY, Pull::Up);
         self.opens(VISITS, ENROLLED);
         end(&mut self.machine, End::Kill);
         assert_eq!(self.machine.level(RELAY), 1, "the resistor pulls up");
         self.leave();
         self.starts(Format::Mjpg);
-        self.say("killed with a resistor to the wrong side: the line stayed high until the next start");
+        self.say(
+            "killed with a resistor to the wrong side: the line stayed high until the next start",
+        );
     }
 
     /// The host sees over the serial line what has happened.
@@ -209,9 +231,16 @@ impl Stage {
         let to = self.to();
         let events = self.host.lines(&["events", "--from", "1", "--to", &to]);
         let has = |event: &str| events.iter().any(|line| line["event"] == event);
-        assert!(has("fault") && has("decision") && has("enrollment"), "{events:?}");
+        assert!(
+            has("fault") && has("decision") && has("enrollment"),
+            "{events:?}"
+        );
         let people = self.host.done(&["people", "list", "--to", &to]);
-        assert_eq!(people["people"].as_array().map(Vec::len), Some(3), "{people}");
+        assert_eq!(
+            people["people"].as_array().map(Vec::len),
+            Some(3),
+            "{people}"
+        );
         self.say("the host has read the events, the camera's fault among them");
     }
 
