@@ -126,10 +126,17 @@ fn each_network_has_a_space_of_its_own_and_they_are_not_mixed() {
     .expect("a photo");
     let some = at.join("some").display().to_string();
     for (args, space) in cases {
-        let args: Vec<&str> = args.into_iter().map(|a| if a == "SOME" { &some } else { a }).collect();
+        let args: Vec<&str> = args
+            .into_iter()
+            .map(|a| if a == "SOME" { &some } else { a })
+            .collect();
         let refused = facelatch(at, &args);
         assert_eq!(refused.code, Some(2), "{args:?}: {}", refused.err);
-        assert!(refused.err.contains(space.as_str()), "{args:?}: {}", refused.err);
+        assert!(
+            refused.err.contains(space.as_str()),
+            "{args:?}: {}",
+            refused.err
+        );
     }
     // Without a word, the people's own network is used.
     let again = facelatch(at, &["enroll", &some]);

