@@ -226,10 +226,13 @@ mod tests {
             "{missing:?}"
         );
 
-        for (light, state) in [("\\\\310", State::Ok), ("\\\\000", State::Warning)] {
-            let script = format!(
-                "[\"sh\", \"-c\", \"head -c 192 /dev/zero | tr '\\\\000' '{light}'; sleep 1000\"]"
-            );
+        // Y of one value, then U and V without colour.
+        let grey = |count: u32, light: &str| {
+            format!("head -c {count} /dev/zero | tr '\\\\000' '\\\\{light}'")
+        };
+        for (light, state) in [("310", State::Ok), ("000", State::Warning)] {
+            let (luma, colour) = (grey(128, light), grey(64, "200"));
+            let script = format!("[\"sh\", \"-c\", \"{luma}; {colour}; exec sleep 1000\"]");
             file.camera = program(&script);
             let seen = camera(&file, None);
             assert_eq!(seen.state, state, "{seen:?}");

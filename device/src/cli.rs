@@ -14,7 +14,6 @@ use crate::{Config, Error, Settings, StopAfter, Supervisor, cmd, seal::private_f
 #[command(
     name = "facelatchd",
     version,
-    about,
     long_about = None,
     after_help = EXAMPLES,
     args_conflicts_with_subcommands = true,
