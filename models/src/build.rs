@@ -9,6 +9,7 @@
 //! `shipped` runs this for the zoo from pinned packages; `own` for a network of the user's.
 
 pub mod calibrate;
+pub mod equalize;
 pub mod export;
 mod flatbuffer;
 pub mod graph;

@@ -7,10 +7,21 @@ use serde_json::Value;
 
 #[test]
 fn the_demo_ends_well_and_says_so_in_json() {
+    ends_well(&[]);
+}
+
+#[test]
+fn the_demo_ends_well_with_every_network() {
+    ends_well(&["--net", "mobilefacenet"]);
+    ends_well(&["--net", "fused"]);
+}
+
+fn ends_well(more: &[&str]) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     // Run where a newcomer would not: its photos and networks must be found all the same.
     let mut demo = std::process::Command::new(program("facelatch"));
-    demo.args(["demo", "--json"]).current_dir(folder.path());
+    demo.args(["demo", "--json"]).args(more);
+    demo.current_dir(folder.path());
     demo.env("FACELATCH_ZOO", root().join("models/zoo"));
     demo.env("XDG_CACHE_HOME", cache());
     let ended = run(&mut demo);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Progress,
     calibrate::calibrate,
+    equalize::equalize,
     export,
     inputs::{pixels, pyramid, variants},
     onnx::{self, Normalisation},
@@ -78,6 +79,7 @@ pub fn quantize_own(
             why: "no picture to calibrate on can be read".into(),
         });
     }
+    let graph = equalize(graph, &plain, &|| {})?;
     progress.start("calibrating", inputs.len() as u64);
     let ranges = calibrate(&graph, &inputs, &|| progress.step())?;
     let quantized = quantize(&graph, &ranges)?;

@@ -44,6 +44,22 @@ pub struct Places {
     pub out: PathBuf,
     /// Folder for the float networks in the same form, if wanted: references, never shipped.
     pub float_out: Option<PathBuf>,
+    /// The one network to make, and the manifest that the entries of all others are taken from; `None` to make all.
+    pub only: Option<(String, Manifest)>,
+}
+
+impl Places {
+    /// The entry of a network that is not to be made.
+    fn kept(&self, name: &str) -> Result<Option<Network>, Error> {
+        let Some((_, manifest)) = self.only.as_ref().filter(|(only, _)| only != name) else {
+            return Ok(None);
+        };
+        let found = manifest.network.iter().find(|n| n.name == name);
+        found.cloned().map(Some).ok_or_else(|| Error::Network {
+            name: name.to_owned(),
+            why: "it is neither to be made nor in the manifest there is".to_owned(),
+        })
+    }
 }
 
 /// What distinguishes one MTCNN network from another.
@@ -111,14 +127,16 @@ pub fn build_zoo(places: &Places, progress: &dyn Progress) -> Result<Manifest, E
     let scenes = scenes(&packages, &recipe)?;
     let mut network = Vec::new();
     for net in &MTCNN {
-        network.push(build_mtcnn(
-            net, places, &packages, &recipe, &scenes, progress,
-        )?);
+        network.push(match places.kept(net.name)? {
+            Some(kept) => kept,
+            None => build_mtcnn(net, places, &packages, &recipe, &scenes, progress)?,
+        });
     }
     for net in &embedder::EMBEDDERS {
-        network.push(embedder::build(
-            net, places, &packages, &recipe, &scenes, progress,
-        )?);
+        network.push(match places.kept(net.name)? {
+            Some(kept) => kept,
+            None => embedder::build(net, places, &packages, &recipe, &scenes, progress)?,
+        });
     }
     let manifest = Manifest {
         format: Manifest::FORMAT,

@@ -33,6 +33,9 @@ pub(super) struct Args {
     /// Also write the float networks here, in the same form: references for comparison, never shipped.
     #[arg(long, value_name = "DIR")]
     float_out: Option<PathBuf>,
+    /// Make this network alone; the manifest's entries of all others stay as they are in the zoo.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -84,14 +87,19 @@ pub(super) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         (None, Some(zoo)) => zoo.dir().join("recipe.toml"),
         (None, None) => Path::new("models/zoo/recipe.toml").to_path_buf(),
     };
+    // Read before the build, which may write to the zoo itself.
+    let before = shipped.map(|zoo| zoo.manifest().clone());
+    if args.only.is_some() && before.is_none() {
+        let why = "--only keeps the other entries of a zoo: name it with --zoo";
+        return Err(crate::Error::Usage(why.to_owned()).into());
+    }
     let places = Places {
+        only: args.only.clone().zip(before.clone()),
         packages: args.packages.clone(),
         recipe,
         out: args.out.clone(),
         float_out: args.float_out.clone(),
     };
-    // Read before the build, which may write to the zoo itself.
-    let before = shipped.map(|zoo| zoo.manifest().clone());
     let manifest = build_zoo(&places, &Bars::default())?;
     let networks: Vec<Built> = manifest
         .network

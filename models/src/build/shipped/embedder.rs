@@ -11,6 +11,7 @@ use crate::{
     build::{
         Progress,
         calibrate::{Pixels, Ranges, calibrate},
+        equalize::equalize,
         graph::Graph,
         inputs::{Scene, face_crops, pixels, variants},
         packages::{Packages, Recipe, expect_sha256},
@@ -23,7 +24,7 @@ use crate::{
 
 /// What distinguishes one embedder from another.
 pub(super) struct Embedder {
-    name: &'static str,
+    pub(super) name: &'static str,
     package: &'static str,
     file_in_package: &'static str,
     sha256: &'static str,
@@ -66,6 +67,7 @@ pub(super) const EMBEDDERS: [Embedder; 2] = [
         steps: &[
             "PReLUs that are spelt out put together",
             "a batch of two made one of any size",
+            "channels before depthwise convolutions scaled to reach equally far, over the calibration's inputs",
             "128 taken off the pixels, not 127.5, the rest in the first convolution's bias: beyond the picture is half a \
              grey level brighter",
         ],
@@ -92,6 +94,9 @@ pub(super) fn build(
     });
     let inputs: Vec<Vec<Pixels>> = inputs.collect();
     let count: usize = inputs.iter().map(Vec::len).sum();
+    let all: Vec<Pixels> = inputs.iter().flatten().cloned().collect();
+    progress.start(&format!("equalizing {}", net.name), count as u64);
+    let graph = equalize(graph, &all, &|| progress.step())?;
     progress.start(&format!("calibrating {}", net.name), count as u64);
     let per_photo = inputs
         .iter()
