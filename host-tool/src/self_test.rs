@@ -83,7 +83,7 @@ mod tests {
     fn the_part_holds_what_the_embedder_gives_and_is_the_same_every_time() {
         let part = vectors(&zoo()).unwrap();
         assert_eq!(vectors(&zoo()).unwrap(), part);
-        let mut embedder = zoo().embedder(EMBEDDER).unwrap();
+        let mut embedder = zoo().embedder(zoo().chosen()).unwrap();
         let (mut rest, mut count) = (part.as_slice(), 0);
         while !rest.is_empty() {
             let vector = take_vector(&mut rest).unwrap();

@@ -89,6 +89,10 @@ pub(super) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     };
     // Read before the build, which may write to the zoo itself.
     let before = shipped.map(|zoo| zoo.manifest().clone());
+    if args.only.is_some() && before.is_none() {
+        let why = "--only keeps the other entries of a zoo: name it with --zoo";
+        return Err(crate::Error::Usage(why.to_owned()).into());
+    }
     let places = Places {
         only: args.only.clone().zip(before.clone()),
         packages: args.packages.clone(),
