@@ -110,7 +110,6 @@ impl Stage {
         self.come(STRANGER);
         let pushed = self.host.done(&["push", "--wait", "170", "--to", &to]);
         assert_eq!(pushed["trial"], "confirmed", "{pushed}");
-        self.leave();
         self.is_at_rest();
         self.say("paired with and pushed to over the serial line; the relay's line never moved");
     }
@@ -255,6 +254,10 @@ impl Stage {
 
     /// Somebody comes and is let in.
     fn opens(&mut self, photo: &str, person: &str) {
+        // What the door has said by now is about somebody else.
+        for line in self.machine.console.try_iter() {
+            println!("         | {line}");
+        }
         self.come(photo);
         wait_for(&self.machine, &format!("granted to {person}"));
         wait_for(&self.machine, "door unlocked");
@@ -280,10 +283,6 @@ impl Stage {
 
     /// Somebody stands before the camera until somebody else does, or nobody.
     fn come(&self, photo: &str) {
-        // What the door has said by now is about somebody else.
-        for line in self.machine.console.try_iter() {
-            println!("         | {line}");
-        }
         self.show(&open(&data(photo)).expect("a shipped photo"));
     }
 
