@@ -115,9 +115,10 @@ impl Stage {
     }
 
     fn opens_for_the_enrolled_only(&mut self, format: Format) {
+        self.be_gone();
         self.come(STRANGER);
         wait_for(&self.machine, "denied: unknown");
-        self.leave();
+        self.be_gone();
         self.is_at_rest();
         self.opens(VISITS, ENROLLED);
         self.leave();
@@ -288,6 +289,12 @@ impl Stage {
 
     fn leave(&self) {
         self.show(&RgbImage::from_pixel(64, 48, Rgb([96, 96, 96])));
+    }
+
+    /// Nobody is there for longer than `vote.max_gap_ms`: who comes next is somebody new.
+    fn be_gone(&mut self) {
+        self.leave();
+        self.machine.done("sleep 20");
     }
 
     fn show(&self, picture: &RgbImage) {
