@@ -3,6 +3,7 @@
 # prints where it is, its size, and the C library it needs. As root it installs what it needs.
 #
 #   boards/deploy/cross.sh           builds
+#   boards/deploy/cross.sh --size    builds, and fails if it is larger than wanted
 #   boards/deploy/cross.sh --test    runs the daemon's unit tests as ARM programs, on an emulated Raspberry Pi 5
 #
 # Debian's compiler has an arm64 standard library, rustup's has not here. It is another one, so it has a target folder of its
@@ -40,13 +41,13 @@ cross() {
 }
 
 case ${1-} in
-'') cross build --bin facelatchd >&2 ;;
+'' | --size) cross build --bin facelatchd >&2 ;;
 --test)
     cross test --lib
     exit
     ;;
 *)
-    say "unknown: $1; usage: cross.sh [--test]"
+    say "unknown: $1; usage: cross.sh [--size|--test]"
     exit 2
     ;;
 esac
@@ -59,5 +60,5 @@ glibc=$(aarch64-linux-gnu-objdump -T "$stripped" | grep -o 'GLIBC_[0-9.]*' | sor
 printf '%s\n%s bytes, needs %s or later\n' "$stripped" "$bytes" "$glibc"
 if ((bytes > most_bytes)); then
     say "larger than $most_bytes bytes"
-    exit 1
+    if [[ ${1-} == --size ]]; then exit 1; fi
 fi

@@ -19,7 +19,7 @@ min_face_px = 80.0
 [camera]
 retry_ms = 1000
 [vote]
-max_gap_ms = 60000
+max_gap_ms = 15000
 [liveness]
 level = "off"
 [door]

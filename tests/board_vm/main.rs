@@ -110,15 +110,15 @@ impl Stage {
         self.come(STRANGER);
         let pushed = self.host.done(&["push", "--wait", "170", "--to", &to]);
         assert_eq!(pushed["trial"], "confirmed", "{pushed}");
-        self.leave();
         self.is_at_rest();
         self.say("paired with and pushed to over the serial line; the relay's line never moved");
     }
 
     fn opens_for_the_enrolled_only(&mut self, format: Format) {
+        self.be_gone();
         self.come(STRANGER);
         wait_for(&self.machine, "denied: unknown");
-        self.leave();
+        self.be_gone();
         self.is_at_rest();
         self.opens(VISITS, ENROLLED);
         self.leave();
@@ -255,6 +255,10 @@ impl Stage {
 
     /// Somebody comes and is let in.
     fn opens(&mut self, photo: &str, person: &str) {
+        // What the door has said by now is about somebody else.
+        for line in self.machine.console.try_iter() {
+            println!("         | {line}");
+        }
         self.come(photo);
         wait_for(&self.machine, &format!("granted to {person}"));
         wait_for(&self.machine, "door unlocked");
@@ -280,15 +284,17 @@ impl Stage {
 
     /// Somebody stands before the camera until somebody else does, or nobody.
     fn come(&self, photo: &str) {
-        // What the door has said by now is about somebody else.
-        for line in self.machine.console.try_iter() {
-            println!("         | {line}");
-        }
         self.show(&open(&data(photo)).expect("a shipped photo"));
     }
 
     fn leave(&self) {
         self.show(&RgbImage::from_pixel(64, 48, Rgb([96, 96, 96])));
+    }
+
+    /// Nobody is there for longer than `vote.max_gap_ms`: who comes next is somebody new.
+    fn be_gone(&mut self) {
+        self.leave();
+        self.machine.done("sleep 20");
     }
 
     fn show(&self, picture: &RgbImage) {
