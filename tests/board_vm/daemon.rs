@@ -123,9 +123,10 @@ impl End {
 /// Starts the daemon; its networks are loaded and its camera has given a frame when this returns.
 pub(crate) fn start(machine: &mut Machine, format: Format) -> Vec<String> {
     machine.done("echo max >/sys/fs/cgroup/door/memory.max; rm -f /run/door.code");
+    // The daemon alone has its memory limited: the shell around it has to tell how it ended.
     let started = format!(
-        "(echo 0 >/sys/fs/cgroup/door/cgroup.procs; /share/facelatchd --board /share/{} --data /data/door \
-         --config /share/device.toml --zoo /share/zoo >/dev/ttyS2 2>&1 & \
+        "(sh -c 'echo 0 >/sys/fs/cgroup/door/cgroup.procs; exec /share/facelatchd --board /share/{} --data /data/door \
+         --config /share/device.toml --zoo /share/zoo' >/dev/ttyS2 2>&1 & \
          echo $! >/run/door.pid; wait $!; echo $? >/run/door.code; echo \"door ended\" >/dev/ttyS2) >/dev/null 2>&1 &",
         file_name(format)
     );
