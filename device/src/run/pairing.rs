@@ -1,7 +1,10 @@
 //! The pairing window of the running door: opened at the first start, by holding the button, or by an admin; shown on
 //! standard output with its code as text and as a QR code, and put on record.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{self, Write as _},
+    time::{Duration, Instant},
+};
 
 use facelatch_boards::Pattern;
 use facelatch_protocol::Role;
@@ -17,7 +20,11 @@ impl Running {
         let window = self.hosts.open_window(role, Instant::now(), lasts)?;
         log::info!("pairing window open for {} s, for {role}s", lasts.as_secs());
         if self.show_codes {
-            println!("{}", notice(&window.code.to_string(), lasts));
+            let notice = notice(&window.code.to_string(), lasts);
+            // A door goes on when nobody reads what it prints.
+            if let Err(error) = writeln!(io::stdout(), "{notice}") {
+                log::warn!("the pairing code could not be printed: {error}");
+            }
         }
         self.noted(What::PairingOpened { role })?;
         Ok(window)
