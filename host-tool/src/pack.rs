@@ -413,10 +413,10 @@ mod tests {
             gathered("test-2", "other-2", vec![1.0]),
             Err(Error::Models(_))
         ));
-        let error = gathered("test-2", "test-2", vec![1.0; 513])
+        let error = gathered("test-2", "test-2", vec![1.0; 705])
             .expect_err("too long")
             .to_string();
-        assert!(error.contains("513 numbers"), "{error}");
+        assert!(error.contains("705 numbers"), "{error}");
         let nothing = gather(&Contents {
             space: &space("test-2"),
             networks: None,

@@ -134,7 +134,7 @@ mod tests {
             .weights
             .iter_mut()
             .step_by(4)
-            .for_each(|w| *w *= 1000.0);
+            .for_each(|w| *w *= 100.0);
         let a = g.push("a", Op::Conv(first), &[0]);
         let act = g.push("act", Op::PRelu(vec![0.5, -0.5, 0.1, 0.0]), &[a]);
         let b = g.push("b", Op::Conv(conv(3, 1, 4, 4)), &[act]);
