@@ -119,12 +119,12 @@ impl Stage {
             .spawn()
             .expect("the program was built");
         let mut word = [0; 256];
-        loop {
+        let mut ready = false;
+        while !ready {
             let length = socket.recv(&mut word).expect("a message");
-            if &word[..length] == b"READY=1" {
-                return (child, began.elapsed().as_secs_f64() * 1e3);
-            }
+            ready = &word[..length] == b"READY=1";
         }
+        (child, began.elapsed().as_secs_f64() * 1e3)
     }
 
     fn start_ms(&self) -> f64 {
