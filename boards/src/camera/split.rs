@@ -221,18 +221,31 @@ mod tests {
         assert_eq!(split_jpegs(&stream, 1 << 16), [frame]);
     }
 
+    /// A marker, and the most that its length can say.
+    const LONGEST_SEGMENT: usize = 2 + (1 << 16);
+
+    /// Where the scan of a frame begins.
+    fn scan_of(frame: &[u8]) -> usize {
+        let start = frame.windows(2).position(|w| w == [0xff, SOS]).unwrap();
+        let length = u16::from_be_bytes([frame[start + 2], frame[start + 3]]);
+        start + 2 + usize::from(length)
+    }
+
     #[derive(Clone, Debug)]
     enum Piece {
         Whole(u32),
-        /// The first bytes of one.
-        Cut(u32, usize),
+        /// One that breaks off after so many bytes of its scan.
+        CutInScan(u32, usize),
+        /// One that breaks off in its head, and what such a cut may cost: the length of a segment is read from what follows.
+        CutInHead(u32, usize),
         Garbage(Vec<u8>),
     }
 
     fn piece() -> impl Strategy<Value = Piece> {
         prop_oneof![
             3 => (0..6u32).prop_map(Piece::Whole),
-            1 => (0..6u32, 1..2_000usize).prop_map(|(seed, at)| Piece::Cut(seed, at)),
+            1 => (0..6u32, 0..2_000usize).prop_map(|(seed, at)| Piece::CutInScan(seed, at)),
+            1 => (0..6u32, 1..2_000usize).prop_map(|(seed, at)| Piece::CutInHead(seed, at)),
             // Anything but a mark: what looks like the start of a frame has to be taken for one.
             1 => prop::collection::vec(0..=0xfeu8, 0..200).prop_map(Piece::Garbage),
         ]
@@ -256,18 +269,25 @@ mod tests {
                         }
                         after_cut = false;
                     }
-                    Piece::Cut(seed, at) => {
+                    Piece::CutInScan(seed, at) => {
                         let frame = jpeg(*seed);
-                        stream.extend_from_slice(&frame[..(*at).min(frame.len() - 1)]);
+                        let end = scan_of(&frame) + at;
+                        stream.extend_from_slice(&frame[..end.min(frame.len() - 1)]);
                         after_cut = true;
                     }
-                    // The length of a segment that was cut off would be read from it, and cost what it says.
+                    Piece::CutInHead(seed, at) => {
+                        let frame = jpeg(*seed);
+                        stream.extend_from_slice(&frame[..*at.min(&scan_of(&frame))]);
+                        stream.resize(stream.len() + LONGEST_SEGMENT, 0);
+                        after_cut = false;
+                    }
+                    // A scan that was cut off may end in half a mark, which this would complete.
                     Piece::Garbage(_) if after_cut => {}
                     Piece::Garbage(bytes) => stream.extend_from_slice(bytes),
                 }
             }
-            // Longer than any segment: nothing is waited for any more.
-            stream.resize(stream.len() + (1 << 16) + 2, 0);
+            // Nothing is waited for any more.
+            stream.resize(stream.len() + LONGEST_SEGMENT, 0);
             let frames = split_jpegs(&stream, chunk);
             for frame in &frames {
                 prop_assert!(frame.starts_with(&[0xff, SOI, 0xff]) && frame.ends_with(&[0xff, EOI]));
