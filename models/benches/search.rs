@@ -1,6 +1,9 @@
 //! How long a probe takes against 100,000 templates, beside comparing every one in f32: `cargo bench -p facelatch-models --bench
 //! search`. One thread; both in one run, so that the ratio says something on a busy machine.
 
+#[path = "made_up/faces.rs"]
+mod made_up;
+
 use std::time::{Duration, Instant};
 
 use facelatch_models::{
@@ -8,33 +11,17 @@ use facelatch_models::{
     openset::{Gate, Roster},
 };
 
+use made_up::{normal, unit};
+
 const PEOPLE: usize = 10_000;
 const EACH: usize = 10;
 const DIMENSION: usize = 512;
 const PROBES: usize = 60;
 
-/// SplitMix64, twelve uniform numbers at a time.
-fn normal(state: &mut u64) -> f32 {
-    let uniform = |state: &mut u64| {
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = *state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32
-    };
-    (0..12).map(|_| uniform(state)).sum::<f32>() - 6.0
-}
-
 /// A face of somebody: cosines between two of one person are about 0.7, as FaceNet's.
 fn face(mean: &[f32], random: &mut u64) -> Vec<f32> {
     let values = mean.iter().map(|m| m + 0.65 * normal(random));
     unit(values.collect())
-}
-
-fn unit(mut values: Vec<f32>) -> Vec<f32> {
-    let length = values.iter().map(|v| v * v).sum::<f32>().sqrt();
-    values.iter_mut().for_each(|v| *v /= length);
-    values
 }
 
 fn median(mut times: Vec<Duration>) -> f64 {

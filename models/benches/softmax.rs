@@ -4,6 +4,9 @@
 //!
 //! The data is made up: means in random directions, faces about them at cosines as FaceNet's, strangers elsewhere.
 
+#[path = "made_up/faces.rs"]
+mod made_up;
+
 use std::{env, fs, io::Write, path::Path, time::Instant};
 
 use facelatch_models::{
@@ -11,29 +14,14 @@ use facelatch_models::{
     embedding::{Embedding, SpaceId},
 };
 
+use made_up::{normal, unit};
+
 const PEOPLE: usize = 1_000;
 const EACH: usize = 10;
 const STRANGERS: usize = 1_000;
 const DIMENSION: usize = 512;
 /// Faces a person that are not trained on.
 const UNSEEN: usize = 3;
-
-fn normal(state: &mut u64) -> f32 {
-    let uniform = |state: &mut u64| {
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = *state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32
-    };
-    (0..12).map(|_| uniform(state)).sum::<f32>() - 6.0
-}
-
-fn unit(mut values: Vec<f32>) -> Vec<f32> {
-    let length = values.iter().map(|v| v * v).sum::<f32>().sqrt();
-    values.iter_mut().for_each(|v| *v /= length);
-    values
-}
 
 struct Set {
     names: Vec<Option<String>>,
