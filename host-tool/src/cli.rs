@@ -96,6 +96,8 @@ pub enum Verb {
     Events(cmd::events::Args),
     /// Export, check and print a door's audit record.
     Audit(cmd::audit::Args),
+    /// Serve the HTTP API and the web console.
+    Serve(cmd::serve::Args),
     /// Start a simulated door, set it up with shipped photos, and see who gets in.
     Demo(cmd::demo::Args),
     /// Measure speed and memory on this machine.

@@ -25,5 +25,6 @@ pub mod policy;
 pub mod predict;
 pub mod pull;
 pub mod push;
+pub mod serve;
 pub mod status;
 pub mod train;

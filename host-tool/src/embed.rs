@@ -215,6 +215,24 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
+    /// Reads one photo whose bytes are here, with networks that are loaded: through the cache like all others.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if the cache cannot be written; the photo's own trouble is in its [`Outcome`].
+    pub fn read_with(
+        &self,
+        networks: &mut Networks,
+        path: &Path,
+        bytes: &[u8],
+        kind: Kind,
+    ) -> Result<Outcome, Error> {
+        let recipe = self.recipe(kind);
+        match self.cached_bytes(path, bytes, kind, &recipe) {
+            Some(outcome) => Ok(outcome),
+            None => self.compute_one(path, bytes, networks, kind, &recipe),
+        }
+    }
+
     fn space_of(&self, kind: Kind) -> &SpaceId {
         match kind {
             Kind::Probe | Kind::Template => &self.space,
@@ -242,10 +260,13 @@ impl<'a> Reader<'a> {
     }
 
     fn cached(&self, path: &Path, kind: Kind, recipe: &str) -> Option<Outcome> {
-        let cache = self.cache.as_ref()?;
-        let bytes = photo_bytes(path).ok()?;
-        let sha256 = sha256(&bytes);
-        let entry = cache.get(&Key::new(sha256, recipe))?;
+        self.cache.as_ref()?;
+        self.cached_bytes(path, &photo_bytes(path).ok()?, kind, recipe)
+    }
+
+    fn cached_bytes(&self, path: &Path, bytes: &[u8], kind: Kind, recipe: &str) -> Option<Outcome> {
+        let sha256 = sha256(bytes);
+        let entry = self.cache.as_ref()?.get(&Key::new(sha256, recipe))?;
         // An embedding that is no unit vector after all is computed again.
         reading(path, sha256, entry, self.space_of(kind))
             .ok()
@@ -295,12 +316,22 @@ impl<'a> Reader<'a> {
         kind: Kind,
         recipe: &str,
     ) -> Result<Outcome, Error> {
-        let bytes = match photo_bytes(path) {
-            Ok(bytes) => bytes,
-            Err(error) => return Ok(Err(error)),
-        };
-        let sha256 = sha256(&bytes);
-        let entry = match networks.entry(&bytes, path, kind) {
+        match photo_bytes(path) {
+            Ok(bytes) => self.compute_one(path, &bytes, networks, kind, recipe),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn compute_one(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        networks: &mut Networks,
+        kind: Kind,
+        recipe: &str,
+    ) -> Result<Outcome, Error> {
+        let sha256 = sha256(bytes);
+        let entry = match networks.entry(bytes, path, kind) {
             Ok(entry) => entry,
             Err(error) => return Ok(Err(error)),
         };

@@ -24,6 +24,7 @@ pub mod pack;
 pub mod pad;
 pub mod predict;
 pub mod self_test;
+pub mod serve;
 pub mod train;
 
 pub mod audit;

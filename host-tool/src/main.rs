@@ -57,6 +57,7 @@ fn run(global: &Global, verb: &Verb) -> anyhow::Result<Exit> {
         Verb::People(args) => cmd::people::run(global, args),
         Verb::Events(args) => cmd::events::run(global, args),
         Verb::Audit(args) => cmd::audit::run(global, args),
+        Verb::Serve(args) => cmd::serve::run(global, args),
         Verb::Demo(args) => cmd::demo::run(global, args),
         Verb::Bench(args) => cmd::bench::run(global, args),
         Verb::Models(args) => cmd::models::run(global, args),

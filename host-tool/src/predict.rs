@@ -5,6 +5,7 @@
 
 use facelatch_models::{
     classifier::Classifier,
+    embedding::Embedding,
     mtcnn::Face,
     openset::{Gate, Judgement, Roster},
 };
@@ -62,14 +63,27 @@ impl Judge {
         let faces = networks.detector.detect(photo)?;
         let mut verdicts = Vec::with_capacity(faces.len());
         for face in faces {
-            let probe = networks.embed(photo, &face, Kind::Probe)?;
-            let judgement = self
-                .roster
-                .judge(&probe, Some(&self.classifier), &self.gate)?;
-            let verdict = Verdict::new(&face, judgement);
+            let (_, verdict) = self.face(networks, photo, &face)?;
             verdicts.push((face, verdict));
         }
         Ok(verdicts)
+    }
+
+    /// Judges one face of a photo; its embedding as well.
+    ///
+    /// # Errors
+    /// As for [`Judge::photo`].
+    pub fn face(
+        &self,
+        networks: &mut Networks,
+        photo: &RgbImage,
+        face: &Face,
+    ) -> Result<(Embedding, Verdict), Error> {
+        let probe = networks.embed(photo, face, Kind::Probe)?;
+        let judgement = self
+            .roster
+            .judge(&probe, Some(&self.classifier), &self.gate)?;
+        Ok((probe, Verdict::new(face, judgement)))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod door;
 pub mod line;
 pub mod people;
 pub mod programs;
+pub mod server;
 pub mod watch;
 pub mod workspace;
 

@@ -2,6 +2,8 @@
 
 mod entry;
 
+pub(crate) use self::entry::Line;
+
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
@@ -296,7 +298,7 @@ fn show(global: &Global, export: &Export, from: u64) -> anyhow::Result<Exit> {
     let mut printed = Ok(());
     let walked = export.walk(&mut |seq, record: Record<'_>| {
         if seq >= from && printed.is_ok() {
-            printed = format.print(&entry::Line::new(seq, record.entry()));
+            printed = format.print(&Line::new(seq, record.entry()));
         }
     });
     printed?;

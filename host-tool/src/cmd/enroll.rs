@@ -11,7 +11,7 @@ use crate::{
     Error, Exit,
     cli::Global,
     dataset::{Dataset, NONE, PersonFolder},
-    embed::{Kind, MIN_FACE_PX, Reader, detector_config},
+    embed::{Kind, MIN_FACE_PX, Outcome, Reader, detector_config},
     enroll::{Plan, Refused, plan},
     home::{Home, Person, display_name_for, id_for, unix_ms_now},
     report::{count, warn},
@@ -157,6 +157,7 @@ pub fn enroll(
     home: &Home,
     config: DetectorConfig,
 ) -> anyhow::Result<EnrollReport> {
+    // Names that cannot be used are found before the long work.
     let ids = ids(dataset)?;
     let reader = Reader::new(zoo, Some(home.cache()), config)?;
     one_space(reader.space(), home, &ids)?;
@@ -165,14 +166,22 @@ pub fn enroll(
         .map(|(_, path)| path.to_path_buf())
         .collect();
     let outcomes = reader.read(&photos, Kind::Template)?;
+    keep(dataset, home, &outcomes)
+}
+
+/// Keeps the people of a dataset whose photos were read, in the order of [`Dataset::labelled`].
+///
+/// # Errors
+/// As for [`run`].
+pub fn keep(dataset: &Dataset, home: &Home, outcomes: &[Outcome]) -> anyhow::Result<EnrollReport> {
     let readings: Vec<_> = dataset
         .labelled()
-        .zip(&outcomes)
+        .zip(outcomes)
         .map(|((who, path), o)| (who, path, o))
         .collect();
     let mut plans = plan(&readings);
     let mut people = Vec::new();
-    for (folder, id) in dataset.people.iter().zip(ids) {
+    for (folder, id) in dataset.people.iter().zip(ids(dataset)?) {
         let plan = plans.remove(&Some(folder.name.clone())).unwrap_or_default();
         people.push(put(home, folder, id, &plan).context("nobody after this person was enrolled")?);
     }

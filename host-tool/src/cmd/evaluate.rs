@@ -292,6 +292,24 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Every photo against every other, as the report's JSON and as its page.
+///
+/// # Errors
+/// As for [`run`].
+pub(crate) fn verify(
+    dataset: &Dataset,
+    reader: &Reader<'_>,
+) -> Result<(serde_json::Value, String), Error> {
+    let (shots, material) = take(dataset, reader)?;
+    let samples: Vec<Sample<'_>> = shots.iter().filter_map(Shot::sample).collect();
+    let distances = all_pairs(&samples)?;
+    let report = verification(&samples, &distances, material, None, None)?;
+    let page = report::page(&shots, &samples, &distances, &report)?;
+    let json = serde_json::to_value(&report)
+        .map_err(|error| Error::Bug(format!("result has no JSON form: {error}")))?;
+    Ok((json, page))
+}
+
 pub(super) fn take(dataset: &Dataset, reader: &Reader<'_>) -> Result<(Vec<Shot>, Material), Error> {
     let photos: Vec<PathBuf> = dataset
         .labelled()

@@ -5,7 +5,7 @@ use std::fmt;
 use facelatch_protocol::{BundleId, DoorState, Refusal, Role, Status, UpdateStatus};
 use serde::Serialize;
 
-use crate::{Error, Exit, cli::Global, cmd::door::Door, report::count};
+use crate::{Error, Exit, cli::Global, client::Client, cmd::door::Door, report::count};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -22,8 +22,9 @@ pub struct Args {
     door: Door,
 }
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = DoorStatus)]
+pub(crate) struct Report {
     device: String,
     board: String,
     software: String,
@@ -48,23 +49,26 @@ struct Report {
 }
 
 /// How the last update went.
-#[derive(Serialize)]
-struct Update {
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = DoorUpdate)]
+pub(crate) struct Update {
     trial: Option<Trial>,
     rolled_back: Option<RolledBack>,
     highest_counter: u64,
     keys_serial: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct Trial {
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = DoorTrial)]
+pub(crate) struct Trial {
     sha256: String,
     counter: u64,
     frames_left: u32,
 }
 
-#[derive(Serialize)]
-struct RolledBack {
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = DoorRolledBack)]
+pub(crate) struct RolledBack {
     sha256: String,
     counter: u64,
     unix_ms: u64,
@@ -72,14 +76,16 @@ struct RolledBack {
     text: String,
 }
 
-#[derive(Serialize)]
-struct Bundle {
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = DoorBundle)]
+pub(crate) struct Bundle {
     sha256: String,
     counter: u64,
 }
 
-#[derive(Serialize)]
-struct Fault {
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = DoorFault)]
+pub(crate) struct Fault {
     unix_ms: u64,
     text: String,
 }
@@ -224,14 +230,22 @@ impl Update {
 /// An unreachable door, or one that refuses.
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let mut client = args.door.connect(&global.home())?;
-    let status = client.status().map_err(Error::from)?;
+    let report = ask(&mut client)?;
+    global.format().print(&report)?;
+    let faulty = report.door == DoorState::Fault.as_str();
+    Ok(if faulty { Exit::No } else { Exit::Done })
+}
+
+/// Asks a door how it is.
+///
+/// # Errors
+/// As any request.
+pub(crate) fn ask(client: &mut Client) -> Result<Report, Error> {
+    let status = client.status()?;
     let update = match client.update_status() {
         Ok(update) => Some(update),
         Err(error) if matches!(error.refusal(), Some(Refusal::Role { .. })) => None,
-        Err(error) => return Err(Error::from(error).into()),
+        Err(error) => return Err(error.into()),
     };
-    let faulty = status.door == DoorState::Fault;
-    let report = Report::new(status, client.role(), update);
-    global.format().print(&report)?;
-    Ok(if faulty { Exit::No } else { Exit::Done })
+    Ok(Report::new(status, client.role(), update))
 }

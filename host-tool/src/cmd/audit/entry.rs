@@ -12,8 +12,8 @@ use crate::cmd::events::{self, EventReport, clock};
 
 /// A record as reported.
 #[derive(Debug, Serialize)]
-pub(super) struct Line {
-    seq: u64,
+pub(crate) struct Line {
+    pub(crate) seq: u64,
     unix_ms: Option<u64>,
     #[serde(flatten)]
     what: Shown,
@@ -82,7 +82,7 @@ enum Shown {
 
 impl Line {
     /// The record `seq`; no entry if this version cannot read it.
-    pub(super) fn new(seq: u64, entry: Option<Entry>) -> Line {
+    pub(crate) fn new(seq: u64, entry: Option<Entry>) -> Line {
         let Some(Entry { unix_ms, what, .. }) = entry else {
             return Line {
                 seq,
