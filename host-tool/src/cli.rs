@@ -43,7 +43,7 @@ pub struct Global {
     /// Folder of networks with their manifest.toml [default: $FACELATCH_ZOO, else models/zoo].
     #[arg(long, global = true, value_name = "DIR")]
     pub zoo: Option<PathBuf>,
-    /// Embedder, by its name in the zoo's manifest [default: that of the enrolled people, else the manifest's].
+    /// Embedder: facenet, mobilefacenet, or fused, which is both [default: that of the enrolled people, else the manifest's].
     #[arg(long, global = true, value_name = "NAME")]
     pub net: Option<String>,
     /// Say more on standard error (twice: everything).

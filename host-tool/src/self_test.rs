@@ -2,17 +2,18 @@
 //! bit for bit, that they do the same there. Called by `pack`.
 
 use facelatch_models::{
-    align::Crop,
+    align::{Crop, CropSpec, Cut},
     image::{decode, resize_area},
     zoo::Zoo,
 };
 use facelatch_protocol::bundle::encode_vector;
-use image::{Rgb, RgbImage};
+use image::{Rgb, RgbImage, imageops};
 
 use crate::Error;
 
-/// A face as the detector cuts it out, 160 x 160: `tests/data/origins.toml` says of which photo.
-const FACE: &[u8] = include_bytes!("../../tests/data/self-test/astronaut-face.png");
+/// A face as `align` cuts it out: `tests/data/origins.toml` says of which photo. By its box 160 x 160, by its landmarks 112 x 112.
+const BY_BOX: &[u8] = include_bytes!("../../tests/data/self-test/astronaut-face.png");
+const BY_LANDMARKS: &[u8] = include_bytes!("../../tests/data/self-test/astronaut-face-aligned.png");
 
 /// The part for these networks: a face, and a drawing in which all pixel values occur.
 ///
@@ -23,7 +24,7 @@ pub fn vectors(zoo: &Zoo) -> Result<Vec<u8>, Error> {
     let spec = embedder.crop_spec();
     let (width, height) = (spec.width(), spec.height());
     let mut part = Vec::new();
-    for crop in [face(width, height)?, drawing(width, height)].map(Crop) {
+    for crop in [face(spec)?, drawing(width, height)].map(Crop) {
         let embedding = embedder.embed(&crop)?;
         encode_vector([width, height], &crop.0, embedding.values(), &mut part)
             .map_err(|fault| Error::Usage(format!("no self-test fits these networks: {fault}")))?;
@@ -31,13 +32,23 @@ pub fn vectors(zoo: &Zoo) -> Result<Vec<u8>, Error> {
     Ok(part)
 }
 
-fn face(width: u32, height: u32) -> Result<RgbImage, Error> {
-    let face = decode(FACE, "the self-test's face")?;
-    Ok(if face.dimensions() == (width, height) {
-        face
-    } else {
-        resize_area(&face, width, height)
-    })
+/// What `align` would cut out, resized where a network wants it larger or smaller.
+fn face(spec: &CropSpec) -> Result<RgbImage, Error> {
+    let mut sheet = RgbImage::new(spec.width(), spec.height());
+    let mut below = 0;
+    for view in spec.views() {
+        let cut = match view.cut {
+            Cut::Box { .. } => BY_BOX,
+            Cut::FivePoint => BY_LANDMARKS,
+        };
+        let mut cut = decode(cut, "the self-test's face")?;
+        if cut.dimensions() != (view.width, view.height) {
+            cut = resize_area(&cut, view.width, view.height);
+        }
+        imageops::replace(&mut sheet, &cut, 0, i64::from(below));
+        below += view.height;
+    }
+    Ok(sheet)
 }
 
 fn drawing(width: u32, height: u32) -> RgbImage {
@@ -51,7 +62,10 @@ fn drawing(width: u32, height: u32) -> RgbImage {
 mod tests {
     use std::path::Path;
 
-    use facelatch_models::{align::align, mtcnn::main_face};
+    use facelatch_models::{
+        align::{View, align},
+        mtcnn::main_face,
+    };
     use facelatch_protocol::bundle::take_vector;
 
     use super::*;
@@ -76,7 +90,7 @@ mod tests {
             main_face(&faces, &photo).unwrap(),
             networks.embedder.crop_spec(),
         );
-        assert!(face(160, 160).unwrap() == cut.0);
+        assert!(face(networks.embedder.crop_spec()).unwrap() == cut.0);
     }
 
     #[test]
@@ -97,6 +111,11 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, 2);
-        assert_eq!(face(80, 96).unwrap().dimensions(), (80, 96));
+        let small = View {
+            width: 80,
+            height: 96,
+            cut: Cut::FivePoint,
+        };
+        assert_eq!(face(&small.into()).unwrap().dimensions(), (80, 96));
     }
 }

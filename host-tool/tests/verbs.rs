@@ -72,7 +72,8 @@ fn a_photo_gives_the_same_embedding_on_every_instruction_set() {
     let folder = tempfile::tempdir().unwrap();
     let photos = photos();
     let embed = |settings: &[(&str, &str)]| {
-        let mut args = vec!["embed", "--json", "--min-face-px", "40"];
+        // Both networks: depthwise convolutions too.
+        let mut args = vec!["embed", "--json", "--net", "fused", "--min-face-px", "40"];
         args.extend(photos.iter().map(String::as_str));
         let ended = facelatch_with(folder.path(), &args, settings);
         // Two of the photos show no face.
@@ -89,6 +90,65 @@ fn a_photo_gives_the_same_embedding_on_every_instruction_set() {
         let found = embed(&[("FACELATCH_THREADS", threads)]);
         assert!(found == expected, "{threads} threads");
     }
+}
+
+#[test]
+fn each_network_has_a_space_of_its_own_and_they_are_not_mixed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = folder.path();
+    let photo = data("enroll/barack_obama/obama.jpg").display().to_string();
+    let mut spaces = Vec::new();
+    for (net, numbers) in [("facenet", 512), ("mobilefacenet", 192), ("fused", 704)] {
+        let embedded = json(&facelatch(
+            at,
+            &["embed", &photo, "--matching", "--net", net, "--json"],
+        ));
+        let values = embedded["values"].as_array().expect("numbers");
+        assert_eq!(values.len(), numbers, "{net}");
+        let space = embedded["space"].as_str().expect("a space").to_owned();
+        assert!(space.starts_with(&format!("{net}-{numbers}-")), "{space}");
+        spaces.push(space);
+    }
+    let photos = data("enroll").display().to_string();
+    let enrolled = facelatch(at, &["enroll", &photos, "--net", "mobilefacenet"]);
+    assert_eq!(enrolled.code, Some(0), "{}", enrolled.err);
+    let cases = [
+        // Some of the people only.
+        (vec!["enroll", "SOME", "--net", "facenet"], &spaces[0]),
+        (vec!["train", "--net", "fused"], &spaces[2]),
+    ];
+    let some = at.join("some/eileen_collins");
+    fs::create_dir_all(&some).expect("a folder");
+    fs::copy(
+        data("enroll/eileen_collins/astronaut.png"),
+        some.join("astronaut.png"),
+    )
+    .expect("a photo");
+    let some = at.join("some").display().to_string();
+    for (args, space) in cases {
+        let args: Vec<&str> = args
+            .into_iter()
+            .map(|a| if a == "SOME" { &some } else { a })
+            .collect();
+        let refused = facelatch(at, &args);
+        assert_eq!(refused.code, Some(2), "{args:?}: {}", refused.err);
+        assert!(
+            refused.err.contains(space.as_str()),
+            "{args:?}: {}",
+            refused.err
+        );
+    }
+    // Without a word, the people's own network is used.
+    let again = facelatch(at, &["enroll", &some]);
+    assert_eq!(again.code, Some(0), "{}", again.err);
+    let trained = json(&facelatch(at, &["train", "--json"]));
+    assert_eq!(trained["space"], spaces[1].as_str());
+    let packed = json(&facelatch(at, &["pack", "--with-networks", "--json"]));
+    assert_eq!(packed["space"], spaces[1].as_str());
+    let bytes = packed["bytes"].as_u64().expect("a size");
+    assert!(bytes < 5_000_000, "FaceNet, of 24 MB, is in it: {bytes}");
+    let judged = json(&facelatch(at, &["predict", &photo, "--json"]));
+    assert_eq!(judged["faces"][0]["person"], "barack_obama");
 }
 
 /// A call that must not be answered: arguments, exit code, what standard error says.

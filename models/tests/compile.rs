@@ -20,7 +20,13 @@ use tract_onnx::prelude::{
     DatumExt as _, IntoRunnable as _, SpecialOps as _, Tensor, TypedModel, tvec,
 };
 
-const NETWORKS: [&str; 4] = ["mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet", "facenet"];
+const NETWORKS: [&str; 5] = [
+    "mtcnn-pnet",
+    "mtcnn-rnet",
+    "mtcnn-onet",
+    "facenet",
+    "mobilefacenet",
+];
 
 fn onnx(name: &str) -> Vec<u8> {
     let zoo = Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo");
@@ -84,15 +90,18 @@ fn furthest(a: &ArrayD<f32>, b: &ArrayD<f32>) -> f32 {
 }
 
 #[test]
-fn the_embedder_agrees_with_the_oracle() {
-    let [mut net, mut oracle] = engine_and_oracle("facenet");
-    let pictures = pictures("facenet", 160);
-    let (ours, theirs) = (
-        net.run(pictures.view()).unwrap(),
-        oracle.run(pictures.view()).unwrap(),
-    );
-    assert_eq!(ours[0].shape(), [4, 512]);
-    let rows = ours[0].outer_iter().zip(theirs[0].outer_iter());
+fn embedders_agree_with_the_oracle() {
+    for (name, side, numbers) in [("facenet", 160, 512), ("mobilefacenet", 112, 192)] {
+        let [mut net, mut oracle] = engine_and_oracle(name);
+        let pictures = pictures(name, side);
+        let ours = net.run(pictures.view()).unwrap();
+        assert_eq!(ours[0].shape(), [4, numbers]);
+        agree(&ours[0], &oracle.run(pictures.view()).unwrap()[0]);
+    }
+}
+
+fn agree(ours: &ArrayD<f32>, theirs: &ArrayD<f32>) {
+    let rows = ours.outer_iter().zip(theirs.outer_iter());
     let cosines: Vec<f64> = rows
         .map(|(a, b)| {
             cosine(

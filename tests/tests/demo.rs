@@ -10,6 +10,12 @@ fn the_demo_ends_well_and_says_so_in_json() {
     ends_well(&[]);
 }
 
+#[test]
+fn the_demo_ends_well_with_every_network() {
+    ends_well(&["--net", "mobilefacenet"]);
+    ends_well(&["--net", "fused"]);
+}
+
 fn ends_well(more: &[&str]) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     // Run where a newcomer would not: its photos and networks must be found all the same.

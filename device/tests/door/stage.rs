@@ -19,6 +19,7 @@ use facelatch_device::{
 };
 use facelatch_models::{
     align::align,
+    facenet::Embedder,
     liveness::Level,
     mtcnn::{DetectorConfig, main_face},
     zoo::Zoo,
@@ -55,12 +56,18 @@ pub(crate) fn zoo() -> Zoo {
     Zoo::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/zoo")).unwrap()
 }
 
+/// What a door without a bundle uses.
+pub(crate) fn default_embedder() -> Embedder {
+    let zoo = zoo();
+    zoo.embedder(zoo.manifest().default_embedder()).unwrap()
+}
+
 /// One template of each person of the demo, made once.
 pub(crate) fn records() -> &'static [GalleryRecord] {
     static RECORDS: OnceLock<Vec<GalleryRecord>> = OnceLock::new();
     RECORDS.get_or_init(|| {
         let mut detector = zoo().detector(DetectorConfig::default()).unwrap();
-        let mut embedder = zoo().embedder("facenet").unwrap();
+        let mut embedder = default_embedder();
         let people = [
             ("barack_obama", "enroll/barack_obama/obama.jpg"),
             ("eileen_collins", "enroll/eileen_collins/astronaut.png"),

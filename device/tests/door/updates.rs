@@ -17,7 +17,7 @@ use image::RgbImage;
 use crate::{
     far_end::bundles::{PartFile, bundle, signed_by},
     host::Host,
-    stage::{Stage, latch, records, show, visitor, was_unlocked, zoo},
+    stage::{Stage, default_embedder, latch, records, show, visitor, was_unlocked, zoo},
 };
 
 pub(crate) fn space() -> String {
@@ -61,6 +61,7 @@ fn networks() -> &'static [PartFile] {
             "mtcnn-rnet-int8.onnx",
             "mtcnn-onet-int8.onnx",
             "facenet-int8.onnx",
+            "mobilefacenet-int8.onnx",
         ];
         let part = |name| {
             (
@@ -75,7 +76,7 @@ fn networks() -> &'static [PartFile] {
 
 /// A crop and the embedding the shipped network gives for it, some bits of which may be turned.
 fn self_test(turned: u32) -> PartFile {
-    let mut embedder = zoo().embedder("facenet").unwrap();
+    let mut embedder = default_embedder();
     let (width, height) = (embedder.crop_spec().width(), embedder.crop_spec().height());
     let crop = Crop(RgbImage::from_fn(width, height, |x, y| {
         image::Rgb([x as u8, y as u8, (x * y) as u8])

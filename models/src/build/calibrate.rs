@@ -1,4 +1,7 @@
-//! Which values each tensor takes on real input: the smallest and largest seen, node by node.
+//! Which values each tensor takes on real input: the smallest and largest seen, node by node, or the range inside them that
+//! is rounded best ([`least_squares`]).
+
+pub mod least_squares;
 
 use super::{
     graph::{Graph, NodeId},
@@ -66,19 +69,39 @@ pub fn calibrate(
     inputs: &[Pixels],
     progress: &(dyn Fn() + Sync),
 ) -> Result<Ranges, Error> {
+    collect(
+        graph,
+        inputs,
+        progress,
+        || Ranges::none(graph),
+        |ranges, input| ranges.observe(graph, input),
+        |all, part| all.include(&part),
+    )
+}
+
+/// Looks at many inputs on all processors, each with a collection of its own, and puts the collections together.
+fn collect<T: Send>(
+    graph: &Graph,
+    inputs: &[Pixels],
+    progress: &(dyn Fn() + Sync),
+    none: impl Fn() -> T + Sync,
+    observe: impl Fn(&mut T, &Pixels) -> Result<(), Error> + Sync,
+    include: impl Fn(&mut T, T),
+) -> Result<T, Error> {
     let workers = std::thread::available_parallelism()
         .map_or(1, usize::from)
         .min(inputs.len().max(1));
-    let parts: Vec<Result<Ranges, Error>> = std::thread::scope(|scope| {
+    let parts: Vec<Result<T, Error>> = std::thread::scope(|scope| {
+        let (none, observe) = (&none, &observe);
         let threads: Vec<_> = (0..workers)
             .map(|worker| {
                 scope.spawn(move || {
-                    let mut ranges = Ranges::none(graph);
+                    let mut part = none();
                     for input in inputs.iter().skip(worker).step_by(workers) {
-                        ranges.observe(graph, input)?;
+                        observe(&mut part, input)?;
                         progress();
                     }
-                    Ok(ranges)
+                    Ok(part)
                 })
             })
             .collect();
@@ -90,9 +113,9 @@ pub fn calibrate(
             })
             .collect()
     });
-    let mut all = Ranges::none(graph);
+    let mut all = none();
     for part in parts {
-        all.include(&part?);
+        include(&mut all, part?);
     }
     Ok(all)
 }

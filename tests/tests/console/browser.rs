@@ -48,7 +48,8 @@ impl Browser {
             let line = lines
                 .recv_timeout(PATIENCE)
                 .expect("chromedriver says where it listens");
-            if let Some((_, port)) = line.rsplit_once("on port ")
+            // An earlier line names the port it was asked for, 0.
+            if let Some((_, port)) = line.rsplit_once("started successfully on port ")
                 && let Ok(port) = port.trim_end_matches('.').parse::<u16>()
             {
                 break port;

@@ -51,7 +51,8 @@ fn record() -> &'static GalleryRecord {
         let mut detector = zoo()
             .detector(DetectorConfig::default())
             .expect("the networks");
-        let mut embedder = zoo().embedder("facenet").expect("the networks");
+        let default = zoo().manifest().default_embedder().to_owned();
+        let mut embedder = zoo().embedder(&default).expect("the networks");
         let faces = detector.detect(&image).expect("they run");
         let face = main_face(&faces, &image).expect("a face");
         let crop = align(&image, face, embedder.crop_spec());

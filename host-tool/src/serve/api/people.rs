@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    dataset::NONE,
     home::id_for,
     serve::{
         datasets::{Datasets, Listed},
@@ -165,6 +166,9 @@ fn a_person(whose: Whose) -> Result<PersonId, Problem> {
 
 fn display_name(named: &Named) -> Result<DisplayName, Problem> {
     let name = named.name.trim();
+    if name.eq_ignore_ascii_case(NONE) {
+        return Err(Problem::bad_request(format!("{NONE} is nobody")));
+    }
     DisplayName::parse(name).map_err(|why| Problem::bad_request(format!("the name {name:?} {why}")))
 }
 

@@ -10,7 +10,7 @@ use crate::{
     align::{Cut, View},
     build::{
         Progress,
-        calibrate::{Pixels, Ranges, calibrate},
+        calibrate::{Pixels, Ranges, calibrate, least_squares::Histograms},
         equalize::equalize,
         graph::Graph,
         inputs::{Scene, face_crops, pixels, variants},
@@ -32,6 +32,8 @@ pub(super) struct Embedder {
     view: View,
     /// Whether the recipe's centre is its.
     centred: bool,
+    /// Whether activations' ranges are narrowed to what is rounded best, or hold all that was seen.
+    narrowed: bool,
     /// What is done to it beside what is done to all.
     steps: &'static [&'static str],
 }
@@ -50,6 +52,7 @@ pub(super) const EMBEDDERS: [Embedder; 2] = [
             cut: Cut::Box { enlarge: 1.25 },
         },
         centred: true,
+        narrowed: false,
         steps: &["the final L2 normalisation left to the program"],
     },
     Embedder {
@@ -64,6 +67,7 @@ pub(super) const EMBEDDERS: [Embedder; 2] = [
             cut: Cut::FivePoint,
         },
         centred: false,
+        narrowed: true,
         steps: &[
             "PReLUs that are spelt out put together",
             "a batch of two made one of any size",
@@ -97,14 +101,8 @@ pub(super) fn build(
     let all: Vec<Pixels> = inputs.iter().flatten().cloned().collect();
     progress.start(&format!("equalizing {}", net.name), count as u64);
     let graph = equalize(graph, &all, &|| progress.step())?;
-    progress.start(&format!("calibrating {}", net.name), count as u64);
-    let per_photo = inputs
-        .iter()
-        .map(|i| calibrate(&graph, i, &|| progress.step()))
-        .collect::<Result<Vec<Ranges>, Error>>()?;
-    let mut ranges = Ranges::none(&graph);
-    per_photo.iter().for_each(|r| ranges.include(r));
-    let quantized = quantize(&graph, &ranges)?;
+    let seen = Seen::over(&graph, &inputs, net, progress)?;
+    let quantized = quantize(&graph, &seen.ranges(&graph, None))?;
     let mut entry = save(places, net.name, &graph, &quantized)?;
     entry.role = Role::Embedder;
     let (h, w) = (net.view.height.to_string(), net.view.width.to_string());
@@ -117,12 +115,68 @@ pub(super) fn build(
     entry.crop = Some(crop(net.view.cut));
     entry.source = source(recipe, net.package, net.file_in_package, net.sha256)?;
     entry.recipe.steps = steps(net.steps);
-    entry.recipe.calibration = "smallest and largest value, over the recipe's faces (20 of 27 women): each crop as it is, \
-        mirrored, darker, brighter, blurred"
-        .into();
+    let range = match net.narrowed {
+        true => "the part of smallest to largest value with the least squared error of rounding",
+        false => "smallest and largest value",
+    };
+    entry.recipe.calibration = format!(
+        "{range}, over the recipe's faces (20 of 27 women): each crop as it is, mirrored, darker, brighter, blurred"
+    );
     entry.recipe.calibration_inputs = count as u32;
-    entry.parity = Some(left_out_parity(&graph, &per_photo, &crops, progress)?);
+    entry.parity = Some(left_out_parity(&graph, &seen, &crops, progress)?);
     Ok(entry)
+}
+
+/// What activations were on the crops of each photo.
+struct Seen {
+    extremes: Vec<Ranges>,
+    /// Of a network whose ranges are narrowed.
+    histograms: Option<Vec<Histograms>>,
+}
+
+impl Seen {
+    fn over(
+        graph: &Graph,
+        inputs: &[Vec<Pixels>],
+        net: &Embedder,
+        progress: &dyn Progress,
+    ) -> Result<Seen, Error> {
+        let count: usize = inputs.iter().map(Vec::len).sum();
+        progress.start(&format!("calibrating {}", net.name), count as u64);
+        let extremes = inputs
+            .iter()
+            .map(|i| calibrate(graph, i, &|| progress.step()))
+            .collect::<Result<Vec<Ranges>, Error>>()?;
+        let mut seen = Seen {
+            extremes,
+            histograms: None,
+        };
+        if net.narrowed {
+            progress.start(&format!("counting {}", net.name), count as u64);
+            let all = seen.ranges(graph, None);
+            let counted = inputs
+                .iter()
+                .map(|i| Histograms::of(graph, &all, i, &|| progress.step()));
+            seen.histograms = Some(counted.collect::<Result<Vec<Histograms>, Error>>()?);
+        }
+        Ok(seen)
+    }
+
+    /// Ranges to quantize by, over all photos but one.
+    fn ranges(&self, graph: &Graph, left_out: Option<usize>) -> Ranges {
+        let kept = |i: &usize| Some(*i) != left_out;
+        let photos = || (0..self.extremes.len()).filter(kept);
+        let mut extremes = Ranges::none(graph);
+        photos().for_each(|i| extremes.include(&self.extremes[i]));
+        let Some(histograms) = &self.histograms else {
+            return extremes;
+        };
+        let Some(mut all) = photos().next().map(|i| histograms[i].clone()) else {
+            return extremes;
+        };
+        photos().skip(1).for_each(|i| all.include(&histograms[i]));
+        all.least_squares(&extremes)
+    }
 }
 
 fn crop(cut: Cut) -> Crop {
@@ -149,7 +203,7 @@ fn space(name: &str, network: &Network, centre: Option<&Centre>) -> String {
 /// Cosine of int8 to float over the calibration photos' faces, each photo's ranges left out in turn.
 fn left_out_parity(
     graph: &Graph,
-    per_photo: &[Ranges],
+    seen: &Seen,
     crops: &[Vec<RgbImage>],
     progress: &dyn Progress,
 ) -> Result<Parity, Error> {
@@ -159,10 +213,7 @@ fn left_out_parity(
     );
     let mut cosines = Vec::new();
     for (left_out, faces) in crops.iter().enumerate() {
-        let mut ranges = Ranges::none(graph);
-        let others = per_photo.iter().enumerate().filter(|(i, _)| *i != left_out);
-        others.for_each(|(_, r)| ranges.include(r));
-        let quantized = quantize(graph, &ranges)?;
+        let quantized = quantize(graph, &seen.ranges(graph, Some(left_out)))?;
         for face in faces {
             cosines.push(reference::parity(graph, &quantized, &pixels(face))?);
             progress.step();
