@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the arm64 packages into a clean Debian, with its own dpkg and scripts as ARM programs under qemu-user, looks whether
-# every library is there, starts the daemon, and purges it again. Run by package.sh; as root.
+# every library, page and notice is there, checks two boards, starts the daemon, and purges it again. Run by package.sh; as root.
 #
 #   try-packages.sh FOLDER      with facelatch-zoo_*_arm64.deb and facelatchd_*_arm64.deb in it
 #
@@ -67,8 +67,24 @@ try_packages() {
         say "$library"
         exit 1
     fi
+    for file in man/man8/facelatchd.8.gz bash-completion/completions/facelatchd zsh/vendor-completions/_facelatchd \
+        fish/vendor_completions.d/facelatchd.fish doc/facelatchd/{copyright,notices.gz} doc/facelatch-zoo/copyright; do
+        if [[ ! -s $installed/usr/share/$file ]]; then
+            say "/usr/share/$file is not there, or empty"
+            exit 1
+        fi
+    done
     inside facelatchd --version
     inside getent passwd facelatch
+    inside facelatchd check --board sim
+    # No Raspberry Pi: it has to say so, of line and camera, and with the code for "something is to be mended".
+    local found code=0
+    found=$(inside facelatchd check --board pi4 2>&1) || code=$?
+    say "$found"
+    if [[ $code != 1 ]] || ! grep -q 'gpio' <<<"$found" || ! grep -q '/dev/video' <<<"$found"; then
+        say "facelatchd check --board pi4 ended with $code, not 1, or named no line or no camera"
+        exit 1
+    fi
     # No screen, no camera, no line: the simulated board, which loads the installed networks and ends by itself.
     inside facelatchd --board sim --data /tmp/door --listen "" --frames 2
     inside dpkg -P facelatchd facelatch-zoo

@@ -410,7 +410,7 @@ mod tests {
             let board = BoardFile::parse(&whole, name).unwrap_or_else(|e| panic!("{e}"));
             assert!(board.fire.is_some() && board.tamper.is_some() && board.buzzer.is_some());
             assert!(board.door_sensor.is_some());
-            assert_eq!(board.keypad.is_some(), name != "linux");
+            assert!(board.keypad.is_some());
             assert_eq!(board.door.unlock_ms, Some(5_000));
             assert!(board.host_serial.is_some() && board.watchdog.is_some());
             assert!(

@@ -1,6 +1,6 @@
 //! Keypads: the keys of one, as a line of ASCII sends them and as a matrix of rows and columns is scanned.
 //!
-//! The reading of bytes and of scans is pure and here; `pi/keypad.rs` brings both, `sim/panel.rs` has keys without wires.
+//! The reading of bytes and of scans is pure and here; `wired/keypad.rs` brings both, `sim/panel.rs` has keys without wires.
 
 use std::path::PathBuf;
 
@@ -136,10 +136,10 @@ impl MatrixFacts {
     }
 }
 
-#[cfg(any(test, feature = "pi"))]
+#[cfg(any(test, feature = "pi", feature = "gpio"))]
 pub(crate) use scan::Scanner;
 
-#[cfg(any(test, feature = "pi"))]
+#[cfg(any(test, feature = "pi", feature = "gpio"))]
 mod scan {
     use std::time::Duration;
 

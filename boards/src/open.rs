@@ -163,9 +163,7 @@ fn open_real(
 
 #[cfg(feature = "pi")]
 fn pi_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
-    let (relay, panel) = crate::wired::open(file, &crate::pi::PiLines)?;
-    let keypad = file.keypad.as_ref().map(crate::pi::keypad).transpose()?;
-    Ok((relay, Panel { keypad, ..panel }))
+    crate::wired::open(file, &crate::pi::PiLines)
 }
 
 #[cfg(feature = "pi")]
@@ -185,12 +183,6 @@ fn pi_relay(file: &BoardFile) -> Result<Box<dyn Relay>, Error> {
 
 #[cfg(feature = "gpio")]
 fn chip_lines(file: &BoardFile) -> Result<(Box<dyn Relay>, Panel), Error> {
-    if file.keypad.is_some() {
-        return Err(Error::BoardFile {
-            file: file.name.clone(),
-            problem: "keypads are driven on Raspberry Pi boards only".to_string(),
-        });
-    }
     crate::wired::open(file, &crate::linux::ChipLines(file.gpio.chip.clone()))
 }
 

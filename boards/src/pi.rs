@@ -1,15 +1,11 @@
-//! Raspberry Pi GPIO lines through rppal, and keypads. The only room that names rppal. What hangs on the lines: `wired.rs`.
+//! Raspberry Pi GPIO lines through rppal. The only room that names rppal. What hangs on the lines: `wired.rs`.
 //!
 //! rppal writes an output's level first and makes the pin an output second, so that a relay never sees a glitch. A line that
 //! is kept stays an output when it is dropped: given back as an input it would float.
 
-mod keypad;
-
-pub(crate) use keypad::open as keypad;
-
 use std::time::Duration;
 
-use rppal::gpio::{Gpio, InputPin, Level, OutputPin, Pin, Trigger};
+use rppal::gpio::{Bias, Gpio, InputPin, IoPin, Level, Mode, OutputPin, Pin, Trigger};
 
 use crate::wired::{After, Edge, Input, Lines, Output};
 use crate::{Level as Wired, Pull};
@@ -28,17 +24,30 @@ impl Lines for PiLines {
         Ok(Box::new(PiOutput { pin, on }))
     }
 
+    fn drain(&self, number: u32) -> Result<Box<dyn Output>, String> {
+        let mut pin = line(number)?.into_io(Mode::Input);
+        pin.set_bias(Bias::Off);
+        Ok(Box::new(PiDrain(pin)))
+    }
+
     fn input(
         &self,
         number: u32,
         active: Wired,
         pull: Pull,
-        debounce: Duration,
+        debounce: Option<Duration>,
     ) -> Result<Box<dyn Input>, String> {
-        let mut pin = input(number, pull)?;
-        let debounce = (!debounce.is_zero()).then_some(debounce);
-        pin.set_interrupt(Trigger::Both, debounce)
-            .map_err(|e| e.to_string())?;
+        let pin = line(number)?;
+        let mut pin = match pull {
+            Pull::Up => pin.into_input_pullup(),
+            Pull::Down => pin.into_input_pulldown(),
+            Pull::Off => pin.into_input(),
+        };
+        if let Some(debounce) = debounce {
+            let debounce = (!debounce.is_zero()).then_some(debounce);
+            pin.set_interrupt(Trigger::Both, debounce)
+                .map_err(|e| e.to_string())?;
+        }
         let on = level(active);
         Ok(Box::new(PiInput { pin, on }))
     }
@@ -50,15 +59,6 @@ fn line(line: u32) -> Result<Pin, String> {
     Gpio::new()
         .and_then(|gpio| gpio.get(number))
         .map_err(|e| e.to_string())
-}
-
-fn input(number: u32, pull: Pull) -> Result<InputPin, String> {
-    let pin = line(number)?;
-    Ok(match pull {
-        Pull::Up => pin.into_input_pullup(),
-        Pull::Down => pin.into_input_pulldown(),
-        Pull::Off => pin.into_input(),
-    })
 }
 
 fn level(wired: Wired) -> Level {
@@ -86,6 +86,22 @@ impl Output for PiOutput {
             false => Level::Low,
         };
         Ok(level == self.on)
+    }
+}
+
+/// An output while it is pulled low, an input while it floats: these chips have no open drain.
+struct PiDrain(IoPin);
+
+impl Output for PiDrain {
+    fn set(&mut self, on: bool) -> Result<(), String> {
+        // The level first, the direction second: it is never driven high.
+        self.0.set_low();
+        self.0.set_mode(if on { Mode::Output } else { Mode::Input });
+        Ok(())
+    }
+
+    fn is_on(&mut self) -> Result<bool, String> {
+        Ok(self.0.is_low())
     }
 }
 

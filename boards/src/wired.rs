@@ -1,4 +1,4 @@
-//! Relay, lights, buzzer, button and contacts on GPIO lines, whoever drives the lines: `pi.rs` or `linux/gpio.rs`.
+//! Relay, lights, buzzer, button, contacts and keypad on GPIO lines, whoever drives the lines: `pi.rs` or `linux/gpio.rs`.
 //!
 //! A driver implements [`Lines`] and knows levels; everything above it speaks of on and off, as the board file means them.
 //! The tests run on lines that are made up (`fake`), so what they prove holds for every driver that keeps the contract below.
@@ -6,6 +6,7 @@
 mod blink;
 #[cfg(test)]
 pub(crate) mod fake;
+mod keypad;
 mod lights;
 mod panel;
 mod presses;
@@ -21,13 +22,18 @@ pub(crate) trait Lines {
     /// A line as an output that is off from its first moment on: its level is set before, or together with, its direction.
     fn output(&self, line: u32, active: Level, after: After) -> Result<Box<dyn Output>, String>;
 
-    /// A line as an input whose edges are kept until they are asked for, those shorter than `debounce` left out.
+    /// A line that is pulled low while it is on, and floats while it is off and from its first moment on: whatever else is
+    /// connected to it, two such lines never drive against each other. Free when it is dropped.
+    fn drain(&self, line: u32) -> Result<Box<dyn Output>, String>;
+
+    /// A line as an input. With `debounce`, its edges are kept until they are asked for, those shorter than that left out;
+    /// without, it has none, and can only be read.
     fn input(
         &self,
         line: u32,
         active: Level,
         pull: Pull,
-        debounce: Duration,
+        debounce: Option<Duration>,
     ) -> Result<Box<dyn Input>, String>;
 }
 
@@ -92,7 +98,10 @@ pub(crate) fn open(file: &BoardFile, lines: &dyn Lines) -> Result<(Box<dyn Relay
         request_to_exit: part!(exit, contact("request to exit")),
         tamper: part!(file.tamper, contact("tamper contact")),
         fire: part!(file.fire, contact("fire input")),
-        keypad: None,
+        keypad: match &file.keypad {
+            Some(facts) => Some(keypad::open(lines, facts)?),
+            None => None,
+        },
     };
     Ok((relay, panel))
 }
@@ -112,11 +121,11 @@ mod tests {
         let chip = fake::Chip::default();
         let (relay, panel) = open(&file, &chip).expect("all free");
         assert_eq!(relay.latch(), relay.safe());
-        assert!(panel.fire.is_some() && panel.buzzer.is_some() && panel.keypad.is_none());
+        assert!(panel.fire.is_some() && panel.buzzer.is_some() && panel.keypad.is_some());
         drop((relay, panel));
 
         let fire = file.fire.expect("wired").line;
-        let _held = chip.input(fire, Level::High, Pull::Up, Duration::ZERO);
+        let _held = chip.input(fire, Level::High, Pull::Up, None);
         let failed = open(&file, &chip).err().expect("one line is held");
         assert!(failed.to_string().contains("fire input"), "{failed}");
         assert!(!chip.history(file.relay.line).contains(&file.relay.active));

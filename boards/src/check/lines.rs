@@ -1,8 +1,5 @@
 //! Every line that a board file names: claimed as the daemon would claim it, read, and given back.
 
-#[cfg(any(test, feature = "pi", feature = "gpio"))]
-use std::time::Duration;
-
 use super::Finding;
 #[cfg(any(test, feature = "pi", feature = "gpio"))]
 use crate::wired::{After, Lines};
@@ -121,7 +118,7 @@ fn judge(lines: &dyn Lines, named: &Named, advice: &str) -> Finding {
                 ),
             }),
         Use::Input { pull, on: meaning } => lines
-            .input(named.line, named.active, pull, Duration::ZERO)
+            .input(named.line, named.active, pull, None)
             .and_then(|mut line| line.is_active())
             .map(|on| {
                 let says = level(named.active, on);
@@ -207,6 +204,8 @@ fn named(file: &BoardFile) -> Vec<Named> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::check::State;
     use crate::wired::fake::Chip;

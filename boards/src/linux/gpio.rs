@@ -1,7 +1,7 @@
 //! Lines of a GPIO character device (version 2, Linux 5.10 and later) through gpiocdev. What hangs on them: `wired.rs`.
 //!
 //! Every line is a request of its own. The kernel knows each line's polarity: "active" here is what the board file calls
-//! so. Inputs are debounced by the kernel, and their edges wait in its buffer, with its monotonic time, until they are read.
+//! so. Edges are debounced by the kernel and wait in its buffer, with its monotonic time, until they are read.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,7 +11,7 @@ use std::{
 use gpiocdev::{
     Request,
     chip::Chip,
-    line::{Bias, EdgeDetection, EdgeKind, EventClock, Value},
+    line::{Bias, Drive, EdgeDetection, EdgeKind, EventClock, Value},
     request::Builder,
 };
 
@@ -80,12 +80,23 @@ impl Lines for ChipLines {
             .map_err(|e| e.to_string())
     }
 
+    fn drain(&self, line: u32) -> Result<Box<dyn Output>, String> {
+        // Where the controller has no open drain, the kernel makes it an input while it is off.
+        let request = request(&self.0, line, Level::Low)
+            .as_output(Value::Inactive)
+            .with_drive(Drive::OpenDrain)
+            .request();
+        request
+            .map(|request| Box::new(ChipLine(request)) as _)
+            .map_err(|e| e.to_string())
+    }
+
     fn input(
         &self,
         line: u32,
         active: Level,
         pull: Pull,
-        debounce: Duration,
+        debounce: Option<Duration>,
     ) -> Result<Box<dyn Input>, String> {
         let bias = match pull {
             Pull::Up => Bias::PullUp,
@@ -93,13 +104,14 @@ impl Lines for ChipLines {
             Pull::Off => Bias::Disabled,
         };
         let mut request = request(&self.0, line, active);
-        request
-            .as_input()
-            .with_bias(bias)
-            .with_edge_detection(EdgeDetection::BothEdges)
-            .with_event_clock(EventClock::Monotonic);
-        if !debounce.is_zero() {
-            request.with_debounce_period(debounce);
+        request.as_input().with_bias(bias);
+        if let Some(debounce) = debounce {
+            request
+                .with_edge_detection(EdgeDetection::BothEdges)
+                .with_event_clock(EventClock::Monotonic);
+            if !debounce.is_zero() {
+                request.with_debounce_period(debounce);
+            }
         }
         let request = request.request();
         request

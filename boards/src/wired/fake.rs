@@ -1,6 +1,6 @@
 //! Lines that are made up, for tests: levels as on a chip, one holder each, and what a line was driven to.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -22,6 +22,14 @@ struct Line {
     /// What an input reads, and its edges.
     seen: Option<Level>,
     edges: VecDeque<(Level, Duration)>,
+    /// Pulled low through its open drain.
+    is_drained: bool,
+    /// The most lines that were pulled low when this one was.
+    drained_with: usize,
+    /// By keys that are down.
+    connected: BTreeSet<u32>,
+    is_broken: bool,
+    reads: u64,
 }
 
 impl Line {
@@ -40,8 +48,55 @@ impl Chip {
         with(self.lines().entry(line).or_default())
     }
 
+    /// Low if anything that it is connected to is pulled low.
     pub(crate) fn level(&self, line: u32) -> Level {
-        self.with(line, |line| line.level())
+        let mut lines = self.lines();
+        let (mut net, mut reached) = (BTreeSet::new(), vec![line]);
+        while let Some(line) = reached.pop() {
+            if net.insert(line) {
+                reached.extend(&lines.entry(line).or_default().connected);
+            }
+        }
+        match net.iter().any(|line| lines[line].is_drained) {
+            true => Level::Low,
+            false => lines[&line].level(),
+        }
+    }
+
+    /// A key goes down.
+    pub(crate) fn connect(&self, row: u32, column: u32) {
+        self.with(row, |line| line.connected.insert(column));
+        self.with(column, |line| line.connected.insert(row));
+    }
+
+    /// It comes up.
+    pub(crate) fn part(&self, row: u32, column: u32) {
+        self.with(row, |line| line.connected.remove(&column));
+        self.with(column, |line| line.connected.remove(&row));
+    }
+
+    /// How many lines have been pulled low at once.
+    pub(crate) fn most_drained(&self) -> usize {
+        let lines = self.lines();
+        lines
+            .values()
+            .map(|line| line.drained_with)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The line cannot be moved any more.
+    pub(crate) fn break_off(&self, line: u32) {
+        self.with(line, |line| line.is_broken = true);
+    }
+
+    /// Waits until an input has been read that much more often.
+    pub(crate) fn wait_for_reads(&self, line: u32, more: u64) {
+        let reads = || self.with(line, |line| line.reads);
+        let enough = reads() + more;
+        while reads() < enough {
+            std::thread::yield_now();
+        }
     }
 
     pub(crate) fn history(&self, line: u32) -> Vec<Level> {
@@ -84,6 +139,40 @@ struct Held {
     after: After,
 }
 
+/// A line with an open drain.
+struct Drain {
+    chip: Chip,
+    line: u32,
+}
+
+impl Output for Drain {
+    fn set(&mut self, on: bool) -> Result<(), String> {
+        let mut lines = self.chip.lines();
+        let this = lines.entry(self.line).or_default();
+        if this.is_broken {
+            return Err(format!("line {} is gone", self.line));
+        }
+        this.is_drained = on;
+        let drained = lines.values().filter(|line| line.is_drained).count();
+        let this = lines.entry(self.line).or_default();
+        this.drained_with = this.drained_with.max(drained);
+        Ok(())
+    }
+
+    fn is_on(&mut self) -> Result<bool, String> {
+        Ok(self.chip.level(self.line) == Level::Low)
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        self.chip.with(self.line, |line| {
+            line.is_held = false;
+            line.is_drained = false;
+        });
+    }
+}
+
 impl Lines for Chip {
     fn output(&self, line: u32, active: Level, after: After) -> Result<Box<dyn Output>, String> {
         self.claim(line)?;
@@ -97,12 +186,20 @@ impl Lines for Chip {
         Ok(Box::new(held))
     }
 
+    fn drain(&self, line: u32) -> Result<Box<dyn Output>, String> {
+        self.claim(line)?;
+        Ok(Box::new(Drain {
+            chip: self.clone(),
+            line,
+        }))
+    }
+
     fn input(
         &self,
         line: u32,
         active: Level,
         pull: Pull,
-        _: Duration,
+        _: Option<Duration>,
     ) -> Result<Box<dyn Input>, String> {
         self.claim(line)?;
         self.with(line, |line| {
@@ -145,6 +242,7 @@ impl Input for Held {
     }
 
     fn is_active(&mut self) -> Result<bool, String> {
+        self.chip.with(self.line, |line| line.reads += 1);
         Ok(self.chip.level(self.line) == self.active)
     }
 }

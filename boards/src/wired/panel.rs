@@ -106,7 +106,7 @@ impl WiredButton {
     pub(super) fn open(lines: &dyn Lines, facts: ButtonFacts) -> Result<WiredButton, Error> {
         let debounce = millis(facts.debounce_ms);
         let input = lines
-            .input(facts.line, facts.active, facts.pull, debounce)
+            .input(facts.line, facts.active, facts.pull, Some(debounce))
             .map_err(failed("button", facts.line))?;
         Ok(WiredButton {
             facts,
@@ -140,7 +140,7 @@ impl WiredDoorSensor {
     pub(super) fn open(lines: &dyn Lines, facts: ContactFacts) -> Result<WiredDoorSensor, Error> {
         let debounce = millis(facts.debounce_ms);
         let input = lines
-            .input(facts.line, facts.open, facts.pull, Duration::ZERO)
+            .input(facts.line, facts.open, facts.pull, None)
             .map_err(failed("door sensor", facts.line))?;
         Ok(WiredDoorSensor {
             facts,
@@ -155,8 +155,6 @@ impl WiredDoorSensor {
 impl DoorSensor for WiredDoorSensor {
     fn is_open(&mut self) -> Result<bool, Error> {
         let failed = failed("door sensor", self.facts.line);
-        // The level is what counts; edges are read so that the kernel's buffer does not fill.
-        while self.input.edge().map_err(&failed)?.is_some() {}
         let open = self.input.is_active().map_err(&failed)?;
         if let Some(open) = self.settle.level(open, self.began.elapsed()) {
             self.is_open = open;
@@ -181,7 +179,7 @@ impl WiredContact {
     ) -> Result<WiredContact, Error> {
         let debounce = millis(facts.debounce_ms);
         let input = lines
-            .input(facts.line, facts.active, facts.pull, debounce)
+            .input(facts.line, facts.active, facts.pull, Some(debounce))
             .map_err(failed(what, facts.line))?;
         Ok(WiredContact {
             what,
