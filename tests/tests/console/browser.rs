@@ -153,7 +153,7 @@ impl Browser {
             );
             // A browser cannot be waited for otherwise: WebDriver's own waits ask again and again as well.
             self.runtime
-                .block_on(tokio::time::sleep(Duration::from_millis(50)));
+                .block_on(async { tokio::time::sleep(Duration::from_millis(50)).await });
         }
     }
 
@@ -193,7 +193,8 @@ impl Browser {
 /// Finds what somebody with a screen reader, a keyboard or a phone could not use.
 const FLAWS: &str = r#"
 const flaws = [];
-const shown = (element) => element.getClientRects().length > 0;
+for (const details of document.querySelectorAll("details")) details.open = true;
+const shown = (element) => element.checkVisibility();
 const name = (element) => (element.getAttribute("aria-label") ?? "") || element.innerText || (element.labels?.[0]?.innerText ?? "") || (element.querySelector("img")?.alt ?? "");
 for (const element of document.querySelectorAll("button, a, input, select"))
   if (shown(element) && !name(element).trim()) flaws.push("no name: " + element.outerHTML.slice(0, 120));

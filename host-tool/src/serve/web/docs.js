@@ -67,4 +67,7 @@ function marked(text) {
   return text.split("`").map((piece, i) => (i % 2 ? h("code", {}, piece) : piece));
 }
 
-const title = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+/** Hoisted, as all here: the page above is made before this line is reached. */
+function title(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
