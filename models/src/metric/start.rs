@@ -108,7 +108,7 @@ mod tests {
             let left = m.dot(&axis) - &(&axis * *value);
             assert!(left.iter().all(|v| v.abs() < 1e-9), "{value}");
         }
-        let gram = axes.dot(&axes.t()) - Array2::eye(20);
+        let gram = axes.dot(&axes.t()) - Array2::<f64>::eye(20);
         assert!(gram.iter().all(|v| v.abs() < 1e-9));
     }
 
