@@ -6,7 +6,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use facelatch_boards::{BoardFile, Latch, nearest};
-use facelatch_models::{embedding::SpaceId, liveness::Level, mtcnn::DetectorConfig, openset::Gate};
+use facelatch_models::{liveness::Level, mtcnn::DetectorConfig, openset::Gate};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -457,14 +457,14 @@ impl Config {
         }
     }
 
-    /// The open-set gate for an embedding space.
+    /// The open-set gate; `usual` is that of the embedding space in use.
     #[must_use]
-    pub fn gate(&self, space: &SpaceId) -> Gate {
+    pub fn gate(&self, usual: &Gate) -> Gate {
         let max_distance = self.recognition.max_distance as f32;
         Gate {
             max_distance: match max_distance > 0.0 {
                 true => max_distance,
-                false => Gate::of(space).max_distance,
+                false => usual.max_distance,
             },
             min_margin: self.recognition.min_margin as f32,
             min_probability: self.recognition.min_probability as f32,

@@ -12,6 +12,7 @@ use facelatch_models::{
     calibrate::{Calibration, Limit, Population, Predicted, Tail},
     classifier::{Classifier, TrainConfig},
     embedding::{Embedding, SpaceId},
+    metric::Head,
     openset::{Gate, Roster},
 };
 use serde::Serialize;
@@ -62,6 +63,7 @@ pub struct Figures {
 pub fn calibrate(
     people: &[Person],
     none: &[Template],
+    head: Option<&Head>,
     target_fpir: f64,
 ) -> Result<(Calibrated, Figures), Error> {
     let (templates, strangers) = embeddings(people, none)?;
@@ -71,11 +73,11 @@ pub fn calibrate(
         ));
     };
     let space = first.space().clone();
-    let tail = tail(&space, &templates, &strangers)?;
+    let tail = tail(&space, head, &templates, &strangers)?;
     let calibration = Calibration::new(&space, tail, target_fpir, &templates, &strangers)?;
-    let gate = Gate::of(&space);
+    let gate = gate_of(&space, head);
     let thresholds = calibration.thresholds(&templates, &gate)?;
-    let fnir = leave_one_out(&calibration, &templates, &strangers)?;
+    let fnir = leave_one_out(&calibration, &gate, &templates, &strangers)?;
     let predicted = calibration.predict(&thresholds);
     let limits = thresholds.people.into_iter();
     let people_count = limits.len();
@@ -103,10 +105,15 @@ pub fn calibrate(
 ///
 /// # Errors
 /// As for [`calibrate`].
-pub fn renew(old: &Calibration, people: &[Person], none: &[Template]) -> Result<Calibrated, Error> {
+pub fn renew(
+    old: &Calibration,
+    people: &[Person],
+    none: &[Template],
+    head: Option<&Head>,
+) -> Result<Calibrated, Error> {
     let (templates, strangers) = embeddings(people, none)?;
     let space = templates.first().map_or(&old.space, |(_, t)| t.space());
-    let tail = tail(space, &templates, &strangers)?;
+    let tail = tail(space, head, &templates, &strangers)?;
     Ok(Calibrated {
         calibration: Calibration::new(space, tail, old.target_fpir, &templates, &strangers)?,
         templates_digest: Home::templates_digest(people, none),
@@ -126,10 +133,25 @@ fn embeddings(people: &[Person], none: &[Template]) -> Result<(Labelled, Vec<Emb
     Ok((templates, strangers.collect::<Result<_, _>>()?))
 }
 
-/// How near strangers come: as measured for this space, else as the operator's own people and strangers say.
-fn tail(space: &SpaceId, templates: &Labelled, strangers: &[Embedding]) -> Result<Tail, Error> {
+/// The gate of a space before anybody calibrates: as measured for it.
+fn gate_of(space: &SpaceId, head: Option<&Head>) -> Gate {
+    let head = head.filter(|head| head.space() == space);
+    head.map_or_else(|| Gate::of(space), Head::gate)
+}
+
+/// How near strangers come: as measured for this space, or with its head, else as the operator's own people and strangers
+/// say.
+fn tail(
+    space: &SpaceId,
+    head: Option<&Head>,
+    templates: &Labelled,
+    strangers: &[Embedding],
+) -> Result<Tail, Error> {
     if let Some(tail) = Tail::prior(space) {
         return Ok(tail);
+    }
+    if let Some(head) = head.filter(|head| head.space() == space) {
+        return Ok(head.learned().strangers.clone());
     }
     let mut distances = Vec::new();
     for (i, (person, template)) in templates.iter().enumerate() {
@@ -156,6 +178,7 @@ fn tail(space: &SpaceId, templates: &Labelled, strangers: &[Embedding]) -> Resul
 /// for many people, the templates of other people that are left out with it.
 fn leave_one_out(
     calibration: &Calibration,
+    gate: &Gate,
     templates: &Labelled,
     strangers: &[Embedding],
 ) -> Result<Option<Rate>, Error> {
@@ -163,11 +186,10 @@ fn leave_one_out(
     let Some(last) = fold_of.iter().flatten().max() else {
         return Ok(None);
     };
-    let gate = Gate::of(&calibration.space);
-    let limits = calibration.thresholds(templates, &gate)?;
+    let limits = calibration.thresholds(templates, gate)?;
     let gate = Gate {
         max_distance: limits.max_distance,
-        ..gate
+        ..*gate
     };
     let (mut tried, mut missed) = (0, 0);
     for fold in 0..=*last {
@@ -234,7 +256,7 @@ mod tests {
             person("bob", &[[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
             person("cid", &[[-1.0, -1.0, -1.0]]),
         ];
-        let (made, figures) = calibrate(&people, &[], 0.002).expect("a known space");
+        let (made, figures) = calibrate(&people, &[], None, 0.002).expect("a known space");
         let fnir = figures.fnir.expect("two have two");
         assert_eq!(
             (fnir.errors, fnir.trials),
@@ -244,7 +266,7 @@ mod tests {
         assert_eq!((figures.people, figures.templates), (3, 5));
         assert_eq!(figures.look_alikes, [], "nobody is near");
         assert!(figures.predicted.interval_95[1] <= 0.002, "{figures:?}");
-        let renewed = renew(&made.calibration, &people[..2], &[]).expect("a known space");
+        let renewed = renew(&made.calibration, &people[..2], &[], None).expect("a known space");
         assert_eq!(renewed.calibration.target_fpir, 0.002);
         assert_ne!(renewed.templates_digest, made.templates_digest);
     }
@@ -252,18 +274,18 @@ mod tests {
     #[test]
     fn without_people_or_knowledge_of_the_space_nothing_is_made_up() {
         assert!(matches!(
-            calibrate(&[], &[], 0.002),
+            calibrate(&[], &[], None, 0.002),
             Err(Error::NotReady(_))
         ));
         let mut unknown = person("ada", &[[1.0, 0.0, 0.0]]);
         unknown.templates[0].space = SpaceId::parse("other").expect("a space");
-        let why = calibrate(&[unknown], &[], 0.002)
+        let why = calibrate(&[unknown], &[], None, 0.002)
             .expect_err("unknown")
             .to_string();
         assert!(why.contains("none/"), "{why}");
         for target in [0.0, 0.9, f64::NAN] {
             let people = [person("ada", &[[1.0, 0.0, 0.0]])];
-            assert!(calibrate(&people, &[], target).is_err(), "{target}");
+            assert!(calibrate(&people, &[], None, target).is_err(), "{target}");
         }
     }
 }

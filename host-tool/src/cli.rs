@@ -62,6 +62,8 @@ pub enum Verb {
     Calibrate(cmd::calibrate::Args),
     /// Measure recognition on a folder of photos of known people.
     Evaluate(cmd::evaluate::Args),
+    /// Write a dataset with crops, embeddings, labels and classifier as files.
+    Export(cmd::export::Args),
     /// Print the embedding of a photo's main face.
     Embed(cmd::embed::Args),
     /// Find the faces in photos.

@@ -12,6 +12,7 @@ pub mod embed;
 pub mod enroll;
 pub mod evaluate;
 pub mod events;
+pub mod export;
 pub mod hosts;
 pub mod keys;
 pub mod latch;

@@ -4,6 +4,7 @@
 //! HOME/people/ID      one person: name, templates
 //! HOME/none           templates of people nobody enrolled
 //! HOME/classifier     what `train` made, and of which templates
+//! HOME/head           what `train --metric triplet` made; without, people are compared in the network's own space
 //! HOME/calibration    what `calibrate` made, and of which templates
 //! HOME/policy.toml    who may pass when, written by hand, see `cmd::policy`
 //! HOME/counter        counter of the last bundle packed
@@ -24,6 +25,7 @@ use facelatch_models::{
     calibrate::Calibration,
     classifier::Classifier,
     embedding::{Embedding, SpaceId},
+    metric::{Head, Learned},
 };
 use facelatch_protocol::{DisplayName, PersonId};
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,7 @@ const PERSON_TAG: [u8; 4] = *b"per1";
 const NONE_TAG: [u8; 4] = *b"non1";
 const CLASSIFIER_TAG: [u8; 4] = *b"cls2";
 const CALIBRATION_TAG: [u8; 4] = *b"cal1";
+const HEAD_TAG: [u8; 4] = *b"hed1";
 const COUNTER_TAG: [u8; 4] = *b"cnt1";
 
 /// The workspace folder; made when first written to.
@@ -72,6 +75,17 @@ pub struct Template {
     pub origin: String,
 }
 
+/// Everybody as they are recognised: behind the head, if there is one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Enrolled {
+    /// The people.
+    pub people: Vec<Person>,
+    /// Templates of people nobody enrolled.
+    pub none: Vec<Template>,
+    /// The head.
+    pub head: Option<Head>,
+}
+
 /// What `train` made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trained {
@@ -91,6 +105,19 @@ pub struct Calibrated {
 }
 
 impl Template {
+    /// The template in a head's space, whether it is of the network's or there already.
+    ///
+    /// # Errors
+    /// [`Error::Models`] if it is of another one.
+    pub fn behind(self, head: &Head) -> Result<Template, Error> {
+        let embedding = head.bring(self.embedding()?)?;
+        Ok(Template {
+            space: embedding.space().clone(),
+            values: embedding.into_values(),
+            ..self
+        })
+    }
+
     /// The template as a checked embedding.
     ///
     /// # Errors
@@ -187,14 +214,72 @@ impl Home {
         Ok(people)
     }
 
-    /// The embedding space of the people's templates: of the first there is; `None` if there is none.
+    /// The space of the networks that the people's templates were made with: of the first there is, a head not counted;
+    /// `None` if there is none.
     ///
     /// # Errors
     /// As for [`Home::people`].
     pub fn space(&self) -> Result<Option<SpaceId>, Error> {
-        let people = self.people()?;
+        let (people, head) = (self.people()?, self.head()?);
         let mut templates = people.into_iter().flat_map(|person| person.templates);
-        Ok(templates.next().map(|template| template.space))
+        Ok(templates.next().map(|template| match head {
+            Some(head) if *head.space() == template.space => head.learned().base.clone(),
+            Some(_) | None => template.space,
+        }))
+    }
+
+    /// The people and the unknown ones as they are recognised. Kept are the network's own templates, so that a head can
+    /// come and go; those that a door made behind the head stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] if somebody's templates are of neither space; as for [`Home::people`].
+    pub fn enrolled(&self) -> Result<Enrolled, Error> {
+        let (mut people, mut none, head) = (self.people()?, self.none()?, self.head()?);
+        if let Some(head) = &head {
+            none = behind(head, none)?;
+            for person in &mut people {
+                let templates = std::mem::take(&mut person.templates);
+                person.templates = behind(head, templates).map_err(|error| {
+                    Error::NotReady(format!(
+                        "{} was enrolled at a door with another head, or with other networks ({error}): enroll them again \
+                         from photos, or remove them",
+                        person.id
+                    ))
+                })?;
+            }
+        }
+        Ok(Enrolled { people, none, head })
+    }
+
+    /// The head, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Storage`].
+    pub fn head(&self) -> Result<Option<Head>, Error> {
+        read_head(&self.head_path())
+    }
+
+    /// Where the head is kept.
+    #[must_use]
+    pub fn head_path(&self) -> PathBuf {
+        self.dir.join("head")
+    }
+
+    /// Keeps a head, or none.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn put_head(&self, head: Option<&Head>) -> Result<(), Error> {
+        let path = self.head_path();
+        let Some(head) = head else {
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(Error::storage("remove", path)(error))
+                }
+                Ok(()) | Err(_) => Ok(()),
+            };
+        };
+        sealed::write_atomic(&path, &sealed::seal(HEAD_TAG, head.learned())?)
     }
 
     /// One person.
@@ -270,7 +355,7 @@ impl Home {
         Ok(trained)
     }
 
-    /// The classifier, made of exactly the templates kept now.
+    /// The classifier, made of exactly the templates kept now; `people` are those of [`Home::enrolled`].
     ///
     /// # Errors
     /// [`Error::NotReady`] if `enroll` or `train` has to run first; as for [`Home::trained`].
@@ -286,7 +371,8 @@ impl Home {
                 "no classifier yet: run `facelatch train` first".into(),
             )),
             Some(trained)
-                if trained.templates_digest != Home::templates_digest(people, &self.none()?) =>
+                if trained.templates_digest
+                    != Home::templates_digest(people, &self.enrolled()?.none) =>
             {
                 Err(Error::NotReady(
                     "people changed since the classifier was made: run `facelatch train` again"
@@ -378,6 +464,25 @@ impl Home {
     fn person_path(&self, id: &PersonId) -> PathBuf {
         self.dir.join("people").join(&**id)
     }
+}
+
+/// A head's file; `None` if there is none.
+///
+/// # Errors
+/// [`Error::Damaged`] or [`Error::Storage`].
+pub fn read_head(path: &Path) -> Result<Option<Head>, Error> {
+    let remedy = "run `facelatch train --metric triplet` again";
+    let learned: Option<Learned> = sealed::read(path, HEAD_TAG, remedy)?;
+    let head = learned.map(Head::new).transpose();
+    head.map_err(|_| Error::Damaged {
+        path: path.to_path_buf(),
+        why: "its numbers contradict each other",
+        remedy,
+    })
+}
+
+fn behind(head: &Head, templates: Vec<Template>) -> Result<Vec<Template>, Error> {
+    templates.into_iter().map(|t| t.behind(head)).collect()
 }
 
 /// Milliseconds since 1970, from the machine's clock; 0 before 1970.

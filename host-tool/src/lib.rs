@@ -19,6 +19,7 @@ pub mod demo_data;
 pub mod embed;
 pub mod enroll;
 pub mod evaluate;
+pub mod export;
 pub mod home;
 pub mod pack;
 pub mod pad;

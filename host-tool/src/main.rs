@@ -41,6 +41,7 @@ fn run(global: &Global, verb: &Verb) -> anyhow::Result<Exit> {
         Verb::Calibrate(args) => cmd::calibrate::run(global, args),
         Verb::Evaluate(args) => cmd::evaluate::run(global, args),
         Verb::Embed(args) => cmd::embed::run(global, args),
+        Verb::Export(args) => cmd::export::run(global, args),
         Verb::Detect(args) => cmd::detect::run(global, args),
         Verb::Pad(args) => cmd::pad::run(global, args),
         Verb::Predict(args) => cmd::predict::run(global, args),

@@ -12,6 +12,7 @@ use facelatch_models::{
     calibrate::Calibration,
     classifier::Classifier,
     embedding::SpaceId,
+    metric,
     zoo::{MANIFEST, Zoo},
 };
 use facelatch_protocol::{
@@ -37,6 +38,8 @@ pub struct Contents<'a> {
     pub space: &'a SpaceId,
     /// The networks, if they go along.
     pub networks: Option<&'a Zoo>,
+    /// The head behind the networks, if the space is a head's.
+    pub head: Option<&'a metric::Head>,
     /// The classifier.
     pub classifier: Option<&'a Classifier>,
     /// The calibration of the gate.
@@ -76,6 +79,10 @@ pub fn gather(contents: &Contents<'_>) -> Result<Unsigned, Error> {
     }
     if let Some(zoo) = contents.networks {
         add_networks(&mut unsigned, zoo)?;
+    }
+    if let Some(head) = contents.head {
+        contents.space.expect(head.space())?;
+        unsigned.add(PartKind::Head, "head", head.to_bytes()?)?;
     }
     if let Some(classifier) = contents.classifier {
         contents.space.expect(&classifier.space)?;
@@ -306,6 +313,7 @@ mod tests {
         gather(&Contents {
             space: &space("test-2"),
             networks: None,
+            head: None,
             classifier: Some(&classifier(classifier_space)),
             calibration: None,
             people: Some(&[ada(template_space, values)]),
@@ -420,6 +428,7 @@ mod tests {
         let nothing = gather(&Contents {
             space: &space("test-2"),
             networks: None,
+            head: None,
             classifier: None,
             calibration: None,
             people: None,

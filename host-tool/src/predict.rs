@@ -5,7 +5,8 @@
 
 use facelatch_models::{
     classifier::Classifier,
-    embedding::Embedding,
+    embedding::{Embedding, SpaceId},
+    metric::Head,
     mtcnn::Face,
     openset::{Gate, Judgement, Roster},
 };
@@ -28,6 +29,8 @@ pub struct Judge {
     pub classifier: Classifier,
     /// The gate, tightened for the number of people.
     pub gate: Gate,
+    /// What the networks' embeddings go through first.
+    pub head: Option<Head>,
 }
 
 /// One face and who it is.
@@ -51,6 +54,13 @@ pub struct Verdict {
 }
 
 impl Judge {
+    /// The space of the networks to use.
+    #[must_use]
+    pub fn base(&self) -> &SpaceId {
+        let head = self.head.as_ref();
+        head.map_or(&self.classifier.space, |head| &head.learned().base)
+    }
+
     /// Finds and judges all faces of a photo, best score first.
     ///
     /// # Errors
@@ -79,7 +89,10 @@ impl Judge {
         photo: &RgbImage,
         face: &Face,
     ) -> Result<(Embedding, Verdict), Error> {
-        let probe = networks.embed(photo, face, Kind::Probe)?;
+        let mut probe = networks.embed(photo, face, Kind::Probe)?;
+        if let Some(head) = &self.head {
+            probe = head.bring(probe)?;
+        }
         let judgement = self
             .roster
             .judge(&probe, Some(&self.classifier), &self.gate)?;

@@ -250,6 +250,26 @@ fn wrong_calls_say_what_would_be_right() {
                 says: "--open-set",
             },
             Case {
+                args: &["train", "--dims", "64"],
+                code: 2,
+                says: "--dims goes with --metric triplet",
+            },
+            Case {
+                args: &["train", "--metric", "triplet", "--margin", "0"],
+                code: 2,
+                says: "the margin must be above 0",
+            },
+            Case {
+                args: &["train", "--metric", "triplet", "--compare"],
+                code: 2,
+                says: "cannot be used with",
+            },
+            Case {
+                args: &["train", "--metric", "triplet"],
+                code: 2,
+                says: "20 people with two photos or more",
+            },
+            Case {
                 args: &["calibrate"],
                 code: 2,
                 says: "facelatch enroll",
@@ -332,6 +352,7 @@ fn help_of_every_verb_has_an_example() {
         "train",
         "calibrate",
         "evaluate",
+        "export",
         "embed",
         "detect",
         "predict",
@@ -722,4 +743,65 @@ fn evaluation_counts_what_it_could_not_use() {
         facelatch(at, &["evaluate", "photos", "--json"]).out,
         first.out
     );
+}
+
+/// Two people are too few for a head, and say so; what there is can be browsed.
+#[test]
+fn a_dataset_is_exported_whole_and_never_into_another() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = folder.path();
+    let photos = data("enroll");
+    let photos = photos.to_str().expect("a path in UTF-8");
+    assert_eq!(facelatch(at, &["enroll", photos]).code, Some(0));
+    let trained = facelatch(at, &["train", "--metric", "triplet"]);
+    assert_eq!(trained.code, Some(2), "{}", trained.err);
+    assert!(trained.err.contains("0 people have two"), "{}", trained.err);
+    assert!(!at.join("home/head").exists());
+    assert_eq!(facelatch(at, &["train"]).code, Some(0));
+
+    let exported = facelatch(at, &["export", photos, "--out", "out", "--json"]);
+    assert_eq!(exported.code, Some(0), "{}", exported.err);
+    let said = json(&exported);
+    assert_eq!(
+        (
+            &said["faces"],
+            &said["dims"],
+            &said["classifier"],
+            &said["head"]
+        ),
+        (&2.into(), &512.into(), &true.into(), &false.into())
+    );
+    let out = at.join("out");
+    let labels = fs::read_to_string(out.join("labels.csv")).expect("labels");
+    let rows: Vec<Vec<&str>> = labels
+        .lines()
+        .map(|line| line.split(',').collect())
+        .collect();
+    assert_eq!(rows.len(), 3, "{labels}");
+    assert_eq!(rows[1][0], "barack_obama");
+    for row in &rows[1..] {
+        let original = fs::read(out.join(row[1])).expect("the photo");
+        let name = row[1].trim_start_matches("originals/");
+        assert_eq!(
+            original,
+            fs::read(data("enroll").join(name)).expect("the photo")
+        );
+        let crop = image::open(out.join(row[2])).expect("a picture");
+        assert_eq!((crop.width(), crop.height()), (160, 160));
+    }
+    let npy = fs::read(out.join("embeddings.npy")).expect("embeddings");
+    assert_eq!(npy.len(), 128 + 2 * 512 * 4);
+    assert!(String::from_utf8_lossy(&npy[..128]).contains("'shape': (2, 512)"));
+    let csv = fs::read_to_string(out.join("embeddings.csv")).expect("embeddings");
+    let first: Vec<&str> = csv.lines().nth(1).expect("a row").split(',').collect();
+    let value = f32::from_le_bytes(npy[128..132].try_into().expect("four bytes"));
+    assert_eq!((first.len(), first[1].parse()), (513, Ok(value)));
+    let classifier = fs::read_to_string(out.join("classifier.json")).expect("a classifier");
+    let classifier: Value = serde_json::from_str(&classifier).expect("JSON");
+    assert_eq!(classifier["people"][1], "eileen_collins");
+    assert_eq!(classifier["config"]["softmax"]["c"], 10.0);
+
+    let again = facelatch(at, &["export", photos, "--out", "out"]);
+    assert_eq!(again.code, Some(2));
+    assert!(again.err.contains("not empty"), "{}", again.err);
 }

@@ -24,7 +24,7 @@ mod forest;
 mod lbfgs;
 mod linear;
 mod nearest;
-mod random;
+pub(crate) mod random;
 mod stored;
 mod strangers;
 

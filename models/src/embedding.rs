@@ -165,6 +165,11 @@ pub(crate) fn check_dimension(space: &SpaceId, expected: usize, found: usize) ->
 
 /// Cosine of two unit vectors of one length. Eight lanes in fixed order: fast, and the same bits on every machine.
 pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    dot(a, b).clamp(-1.0, 1.0)
+}
+
+/// Sum of products of two vectors of one length, in the same order.
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     debug_assert_eq!(a.len(), b.len());
     let (a_blocks, a_rest) = a.as_chunks::<8>();
     let (b_blocks, b_rest) = b.as_chunks::<8>();
@@ -176,8 +181,7 @@ pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
     }
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum();
     let [l0, l1, l2, l3, l4, l5, l6, l7] = lanes;
-    let sum = ((l0 + l4) + (l2 + l6)) + ((l1 + l5) + (l3 + l7)) + rest;
-    sum.clamp(-1.0, 1.0)
+    ((l0 + l4) + (l2 + l6)) + ((l1 + l5) + (l3 + l7)) + rest
 }
 
 #[cfg(test)]

@@ -4,14 +4,18 @@
 //! the roots of their weights, one after the other, so that the cosine of two such vectors is the weighted mean of the
 //! networks' cosines. Finding and cutting the face is `mtcnn`'s and `align`'s work, comparing embeddings `openset`'s.
 
+use std::sync::Arc;
+
 use image::{RgbImage, imageops, imageops::flip_horizontal};
 use ndarray::ArrayView4;
 
 use crate::{
     Error,
     align::{Crop, CropSpec},
-    embedding::{Embedding, SpaceId},
+    embedding::{Embedding, SpaceId, check_dimension},
+    metric::Head,
     net::Net,
+    openset::Gate,
 };
 
 /// One network, or several together, with what they expect and the space they map to.
@@ -23,6 +27,8 @@ pub struct Embedder {
     uncentred_space: SpaceId,
     crop: CropSpec,
     dimension: usize,
+    /// Runs behind the networks.
+    head: Option<Arc<Head>>,
 }
 
 /// One network of an embedder; it looks at the view of the same place.
@@ -59,6 +65,7 @@ impl Embedder {
             space,
             crop,
             dimension: 0,
+            head: None,
         };
         for (at, view) in embedder.crop.views().iter().enumerate() {
             let part = &mut embedder.parts[at];
@@ -79,16 +86,38 @@ impl Embedder {
         Ok(embedder)
     }
 
+    /// Puts a head behind the networks: probes and templates are of its space from now on.
+    ///
+    /// # Errors
+    /// [`Error::Space`] if it was made for other networks.
+    pub fn with_head(self, head: Arc<Head>) -> Result<Embedder, Error> {
+        let learned = head.learned();
+        self.space.expect(&learned.base)?;
+        check_dimension(&self.space, self.dimension, learned.dims_in as usize)?;
+        Ok(Embedder {
+            head: Some(head),
+            ..self
+        })
+    }
+
     /// The embedding space: embeddings of different spaces must never be compared.
     #[must_use]
     pub fn space(&self) -> &SpaceId {
-        &self.space
+        self.head.as_ref().map_or(&self.space, |head| head.space())
+    }
+
+    /// The open-set gate of its space, for few people: as measured, else the default.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        let head = self.head.as_ref();
+        head.map_or_else(|| Gate::of(&self.space), |head| head.gate())
     }
 
     /// Numbers in an embedding.
     #[must_use]
     pub fn dimension(&self) -> usize {
-        self.dimension
+        let head = self.head.as_ref();
+        head.map_or(self.dimension, |head| head.learned().dims_out as usize)
     }
 
     /// How crops for [`Embedder::embed`] are cut.
@@ -104,10 +133,11 @@ impl Embedder {
     /// [`Error::Inference`] if the crop is of another size or a network fails.
     pub fn embed(&mut self, crop: &Crop) -> Result<Embedding, Error> {
         let space = self.space.clone();
-        self.joined(space, crop, |part, view, space| {
+        let embedding = self.joined(space, crop, |part, view, space| {
             let unit = part.unit(view, space)?;
             part.centred(unit, space)
-        })
+        })?;
+        self.mapped(embedding)
     }
 
     /// Embeds the crop and its mirror image and averages: twice the work, steadier templates.
@@ -116,12 +146,13 @@ impl Embedder {
     /// As for [`Embedder::embed`].
     pub fn embed_template(&mut self, crop: &Crop) -> Result<Embedding, Error> {
         let space = self.space.clone();
-        self.joined(space, crop, |part, view, space| {
+        let embedding = self.joined(space, crop, |part, view, space| {
             let plain = part.unit(view, space)?;
             let mirrored = part.unit(&flip_horizontal(view), space)?;
             let pairs = plain.iter().zip(&mirrored);
             part.centred(pairs.map(|(a, b)| (a + b) / 2.0).collect(), space)
-        })
+        })?;
+        self.mapped(embedding)
     }
 
     /// The networks' own output scaled to unit length, as other programs that run the same networks give it. It is of
@@ -134,6 +165,13 @@ impl Embedder {
         self.joined(space, crop, |part, view, space| {
             Embedding::new(space.clone(), raw(&mut part.net, view)?)
         })
+    }
+
+    fn mapped(&self, embedding: Embedding) -> Result<Embedding, Error> {
+        match &self.head {
+            Some(head) => head.apply(&embedding),
+            None => Ok(embedding),
+        }
     }
 
     /// Has every network embed its view and joins what they give; of one alone, as it is.

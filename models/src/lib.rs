@@ -19,6 +19,7 @@ pub mod image;
 pub mod liveness;
 pub mod manifest;
 mod measured;
+pub mod metric;
 pub mod mtcnn;
 pub mod net;
 pub mod openset;

@@ -23,6 +23,7 @@ use crate::{
     facenet::{Embedder, Part},
     liveness::network::LivenessNet,
     manifest::{Manifest, Network, Role},
+    metric::Head,
     mtcnn::{Detector, DetectorConfig},
     net::Net,
     plans::PlanCache,
@@ -40,6 +41,8 @@ pub struct Zoo {
     engine: OnceLock<Arc<Engine>>,
     /// The embedder somebody chose; none, and the manifest does.
     chosen: Option<String>,
+    /// Behind the embedder of its base space.
+    head: Option<Arc<Head>>,
     /// Plans in use, by their files' digest: threads that load the same networks share them.
     opened: Mutex<HashMap<String, Weak<Plan>>>,
 }
@@ -89,6 +92,7 @@ impl Zoo {
             plans: PlanCache::none(),
             engine: OnceLock::new(),
             chosen: None,
+            head: None,
             opened: Mutex::default(),
         })
     }
@@ -131,6 +135,18 @@ impl Zoo {
                 found: self.embedder_facts(self.chosen())?.0.as_str().to_owned(),
             }),
         }
+    }
+
+    /// Chooses the embedder a head was made for, with the head behind it: that embedder's space is the head's from now on.
+    ///
+    /// # Errors
+    /// [`Error::Space`] if no embedder is of the space it maps from.
+    pub fn with_head(self, head: Head) -> Result<Zoo, Error> {
+        let zoo = Zoo { head: None, ..self }.with_space(&head.learned().base)?;
+        Ok(Zoo {
+            head: Some(Arc::new(head)),
+            ..zoo
+        })
     }
 
     /// Name of the embedder to use: the one chosen, else the manifest's default.
@@ -196,7 +212,17 @@ impl Zoo {
             })
         });
         let parts = parts.collect::<Result<Vec<Part>, Error>>()?;
-        Embedder::new(parts, profile.space, profile.crop)
+        let head = self.head_of(&profile.space).cloned();
+        let embedder = Embedder::new(parts, profile.space, profile.crop)?;
+        match head {
+            Some(head) => embedder.with_head(head),
+            None => Ok(embedder),
+        }
+    }
+
+    fn head_of(&self, base: &SpaceId) -> Option<&Arc<Head>> {
+        let head = self.head.as_ref();
+        head.filter(|head| head.learned().base == *base)
     }
 
     /// Loads the liveness network; `None` if the manifest has none.
@@ -219,7 +245,9 @@ impl Zoo {
     /// [`Error::Network`] if the manifest has no such embedder.
     pub fn embedder_facts(&self, name: &str) -> Result<(SpaceId, CropSpec), Error> {
         let profile = self.manifest.profile(name)?;
-        Ok((profile.space, profile.crop))
+        let head = self.head_of(&profile.space);
+        let space = head.map(|head| head.space().clone());
+        Ok((space.unwrap_or(profile.space), profile.crop))
     }
 
     /// A network's bytes, digest checked.

@@ -222,6 +222,7 @@ fn a_gallery_of_another_embedding_space_is_refused_and_the_old_one_stays() {
     let parts = gather(&Contents {
         space: &space,
         networks: None,
+        head: None,
         classifier: Some(&classifier),
         calibration: None,
         people: Some(&others),

@@ -84,6 +84,8 @@ pub enum PartKind {
     SelfTest,
     /// How the gate's distances follow from a target error rate and the people enrolled, as postcard. At most one.
     Calibration,
+    /// A linear map behind the network's embedding, into a space of its own: the bundle's. At most one.
+    Head,
 }
 
 impl PartKind {
@@ -91,7 +93,7 @@ impl PartKind {
     #[must_use]
     pub const fn is_sealed(self) -> bool {
         match self {
-            PartKind::Gallery | PartKind::Classifier | PartKind::Policy => true,
+            PartKind::Gallery | PartKind::Classifier | PartKind::Policy | PartKind::Head => true,
             PartKind::Networks | PartKind::SelfTest | PartKind::Calibration => false,
         }
     }
@@ -105,9 +107,12 @@ impl PartKind {
             // A calibration names nobody and holds no template: its numbers are those of a population, and of templates
             // it knows by a digest, which says nothing without the template. A policy names people, and is needed for as
             // long as its bundle is in use.
-            PartKind::Networks | PartKind::Policy | PartKind::SelfTest | PartKind::Calibration => {
-                false
-            }
+            // A head is a map learned from many people together, and needed for as long as its bundle is in use.
+            PartKind::Networks
+            | PartKind::Policy
+            | PartKind::SelfTest
+            | PartKind::Calibration
+            | PartKind::Head => false,
         }
     }
 }

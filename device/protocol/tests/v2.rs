@@ -692,6 +692,32 @@ fn a_manifest_with_a_calibration() {
     assert_eq!(Manifest::parse(bytes).unwrap(), manifest);
 }
 
+#[test]
+fn a_manifest_with_a_head() {
+    let manifest = Manifest {
+        format: FORMAT,
+        created_unix_ms: NOW,
+        counter: 10,
+        space: SpaceName::parse("s-2").unwrap(),
+        replace: false,
+        parts: [Part {
+            kind: PartKind::Head,
+            name: PartName::parse("g").unwrap(),
+            len: 6,
+            sha256: digest(0xe2),
+        }]
+        .into_iter()
+        .collect(),
+    };
+    let mut buffer = [0; MAX_HEAD];
+    let bytes = manifest.encode(&mut buffer).unwrap();
+    assert_eq!(
+        hex(bytes),
+        "0280d095ffbc310a03732d32000106016706e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2"
+    );
+    assert_eq!(Manifest::parse(bytes).unwrap(), manifest);
+}
+
 /// The secret key 00 01 02 ... 1f.
 fn secret() -> [u8; 32] {
     std::array::from_fn(|i| i as u8)

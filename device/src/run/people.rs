@@ -38,7 +38,7 @@ impl Running {
         let space = self.networks.embedder.space().clone();
         let classifier = self.current_classifier(&space, &templates)?;
         let calibration = self.calibration.as_ref().filter(|c| c.space == space);
-        let gate = self.config.gate(&space);
+        let gate = self.config.gate(&self.networks.embedder.gate());
         Ok(Matcher::new(
             space,
             &templates,

@@ -17,6 +17,7 @@ use facelatch_models::{
     embedding::SpaceId,
     facenet::Embedder,
     liveness::network::LivenessNet,
+    metric::Head,
     mtcnn::{Detector, DetectorConfig},
     plans::PlanCache,
     zoo::{MANIFEST, Zoo},
@@ -225,6 +226,12 @@ impl Loader {
             ),
             None => None,
         };
+        let head = match bundle.read_kind(PartKind::Head)? {
+            Some(bytes) => {
+                Some(Head::from_bytes(&bytes).ok_or_else(|| unreadable(PartKind::Head))?)
+            }
+            None => None,
+        };
         let tests = bundle.read_kind(PartKind::SelfTest)?;
         let tests = tests.as_ref().map_or(&[][..], |bytes| bytes.as_slice());
         let tests = vectors(tests).ok_or_else(|| unreadable(PartKind::SelfTest))?;
@@ -234,7 +241,12 @@ impl Loader {
             None => self.installed_zoo()?,
         };
         let wanted = SpaceId::parse(&manifest.space).map_err(|_| fault(BundleFault::Space))?;
-        let zoo = zoo.with_space(&wanted).map_err(|error| {
+        // A head is part of what the space is of: without the right one, no embedder here is of the bundle's.
+        let zoo = match head {
+            Some(head) if *head.space() == wanted => zoo.with_head(head),
+            Some(_) | None => zoo.with_space(&wanted),
+        };
+        let zoo = zoo.map_err(|error| {
             log::warn!("the bundle's space: {error}");
             fault(BundleFault::Space)
         })?;

@@ -7,6 +7,7 @@ mod enrolling;
 mod far_end;
 mod faults;
 mod guard;
+mod heads;
 mod host;
 mod latch;
 mod lockout;

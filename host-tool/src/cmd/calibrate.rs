@@ -217,7 +217,13 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     let home = global.home();
-    let (calibrated, figures) = calibrate(&home.people()?, &home.none()?, args.target_fpir)?;
+    let enrolled = home.enrolled()?;
+    let (calibrated, figures) = calibrate(
+        &enrolled.people,
+        &enrolled.none,
+        enrolled.head.as_ref(),
+        args.target_fpir,
+    )?;
     home.put_calibrated(&calibrated)?;
     global.format().print(&Report(figures))?;
     Ok(Exit::Done)

@@ -13,7 +13,7 @@ use crate::{
     dataset::{Dataset, NONE, PersonFolder},
     embed::{Kind, MIN_FACE_PX, Outcome, Reader, detector_config},
     enroll::{Plan, Refused, plan},
-    home::{Home, Person, display_name_for, id_for, unix_ms_now},
+    home::{Home, Person, Template, display_name_for, id_for, unix_ms_now},
     report::{count, warn},
 };
 
@@ -203,8 +203,12 @@ pub fn keep(dataset: &Dataset, home: &Home, outcomes: &[Outcome]) -> anyhow::Res
 
 /// Refuses a space other than that of the people who stay as they are.
 fn one_space(space: &SpaceId, home: &Home, replaced: &[PersonId]) -> Result<(), Error> {
+    let head = home.head()?;
+    let behind = head.as_ref().filter(|head| head.learned().base == *space);
+    let behind = behind.map(|head| head.space());
     for person in home.people()? {
-        let other = person.templates.iter().find(|t| t.space != *space);
+        let fits = |t: &Template| t.space == *space || Some(&t.space) == behind;
+        let other = person.templates.iter().find(|t| !fits(t));
         if let Some(template) = other.filter(|_| !replaced.contains(&person.id)) {
             return Err(Error::Usage(format!(
                 "{} is enrolled in the space {}, these networks are of {space}: enroll everybody again with one network, or \

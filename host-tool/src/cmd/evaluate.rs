@@ -1,5 +1,6 @@
 //! `facelatch evaluate`: how good recognition is on a folder of photos of known people.
 
+mod halves;
 mod report;
 
 use std::{
@@ -23,6 +24,7 @@ use crate::{
         pairs::{Sample, all_pairs},
         verification::{COMMON_TARGET, Distances, Figures},
     },
+    home::read_head,
     report::{percent, warn},
     sealed::write_shared,
 };
@@ -43,6 +45,7 @@ Embeddings are cached by photo: a second run takes seconds. Photos of the same b
 
 Example: facelatch evaluate photos --groups groups.csv --json
 Example: facelatch evaluate photos --report evaluation.html
+Example: facelatch evaluate photos --triplet 128 --halvings 8
 Example: facelatch evaluate lfw --pairs pairs.txt
 Example: facelatch evaluate photos --open-set --enroll-people 5 --enroll-photos 5")]
 pub struct Args {
@@ -57,6 +60,15 @@ pub struct Args {
     /// Write a page with charts, a map of the embeddings and the worst cases with their photos.
     #[arg(long, value_name = "HTML", conflicts_with = "open_set")]
     report: Option<PathBuf>,
+    /// Compare embeddings behind this head, a workspace's file `head`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["open_set", "triplet"])]
+    head: Option<PathBuf>,
+    /// Train a head of so many numbers by triplet loss on half of the people, measure with and without it on the others.
+    #[arg(long, value_name = "DIMS", conflicts_with_all = ["open_set", "groups", "pairs", "report"])]
+    triplet: Option<u32>,
+    /// Halve the people at random so many times, from seed 1 on.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "triplet")]
+    halvings: u32,
     /// Enroll some people, let the others try.
     #[arg(long)]
     open_set: bool,
@@ -272,7 +284,29 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let zoo = global.zoo()?;
     let config = detector_config(args.min_face_px);
     let reader = Reader::new(&zoo, Some(global.home().cache()), config)?;
-    let (shots, material) = take(&dataset, &reader)?;
+    let head = match &args.head {
+        Some(path) => Some(read_head(path)?.ok_or_else(|| Error::Input {
+            path: path.clone(),
+            why: "no such file".into(),
+        })?),
+        None => None,
+    };
+    let (mut shots, mut material) = take(&dataset, &reader)?;
+    if let Some(head) = &head {
+        for shot in &mut shots {
+            let embedding = shot.embedding.take();
+            shot.embedding = embedding
+                .map(|e| head.bring(e))
+                .transpose()
+                .map_err(Error::from)?;
+        }
+        material.space = head.space().as_str().to_owned();
+    }
+    if let Some(dims) = args.triplet {
+        let report = halves::run(&shots, material, dims, args.halvings)?;
+        global.format().print(&report)?;
+        return Ok(Exit::Done);
+    }
     if args.open_set {
         let report = open_set(args, &shots, material, &reader)?;
         global.format().print(&report)?;

@@ -148,8 +148,9 @@ pub fn gather(
 ) -> Result<Gathered, Error> {
     let people = match what.without_people {
         true => None,
-        false => Some(home.people()?),
+        false => Some(home.enrolled()?.people),
     };
+    let head = home.head()?;
     let trained = match &people {
         Some(people) => Some(home.current_classifier(people)?),
         None => None,
@@ -157,7 +158,13 @@ pub fn gather(
     let policy = policy(home, what)?;
     let needs_zoo = what.with_networks || !what.without_self_test || trained.is_none();
     let space = trained.as_ref().map(|trained| &trained.classifier.space);
-    let zoo = if needs_zoo { Some(zoo(space)?) } else { None };
+    // The networks' own space, which the head's is made from.
+    let base = head.as_ref().map(|head| &head.learned().base).or(space);
+    let zoo = match (needs_zoo, &head) {
+        (false, _) => None,
+        (true, None) => Some(zoo(base)?),
+        (true, Some(head)) => Some(zoo(base)?.with_head(head.clone())?),
+    };
     let space = match (space, &zoo) {
         (Some(space), _) => space.clone(),
         (None, Some(zoo)) => zoo.embedder_facts(zoo.chosen())?.0,
@@ -169,6 +176,7 @@ pub fn gather(
     let unsigned = gather_parts(&Contents {
         space: &space,
         networks: zoo.as_ref().filter(|_| what.with_networks),
+        head: head.as_ref(),
         classifier: trained.as_ref().map(|trained| &trained.classifier),
         calibration: calibration.as_ref(),
         people: people.as_deref(),

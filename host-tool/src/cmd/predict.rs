@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use facelatch_models::openset::{Gate, Roster};
+use facelatch_models::{
+    metric::Head,
+    openset::{Gate, Roster},
+};
 use image::{ImageFormat, RgbImage};
 use serde::Serialize;
 
@@ -15,7 +18,7 @@ use crate::{
     cli::Global,
     draw::draw,
     embed::{MIN_FACE_PX, Networks, detector_config, photo_bytes},
-    home::Home,
+    home::{Enrolled, Home},
     predict::{Judge, Verdict},
     sealed::write_shared,
 };
@@ -82,7 +85,7 @@ impl fmt::Display for Report {
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let format = args.out.as_deref().map(format_of).transpose()?;
     let judge = judge(&global.home())?;
-    let zoo = global.zoo_of(Some(&judge.classifier.space))?;
+    let zoo = global.zoo_of(Some(judge.base()))?;
     let bytes = photo_bytes(&args.photo).map_err(Error::from)?;
     let mut photo = facelatch_models::image::decode(&bytes, &args.photo.display().to_string())
         .map_err(Error::from)?;
@@ -112,7 +115,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 /// # Errors
 /// As for [`Home::current_classifier`].
 pub fn judge(home: &Home) -> Result<Judge, Error> {
-    let people = home.people()?;
+    let Enrolled { people, head, .. } = home.enrolled()?;
     let classifier = home.current_classifier(&people)?.classifier;
     let mut templates = Vec::new();
     for person in &people {
@@ -122,7 +125,9 @@ pub fn judge(home: &Home) -> Result<Judge, Error> {
     }
     let mut roster = Roster::new(classifier.space.clone(), &templates)?;
     let calibrated = home.calibrated()?.map(|c| c.calibration);
-    let gate = Gate::of(&classifier.space);
+    let gate = head
+        .as_ref()
+        .map_or_else(|| Gate::of(&classifier.space), Head::gate);
     let gate = match calibrated.filter(|c| c.space == classifier.space) {
         Some(calibration) => calibration.apply(&mut roster, &templates, &gate)?,
         None => gate.tightened(roster.space(), roster.people()),
@@ -131,6 +136,7 @@ pub fn judge(home: &Home) -> Result<Judge, Error> {
         roster,
         classifier,
         gate,
+        head,
     })
 }
 

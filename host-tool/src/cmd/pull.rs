@@ -139,6 +139,9 @@ fn merge(home: &Home, pulled: BTreeMap<PersonId, Person>, device: String) -> Res
         new_people: 0,
         new_templates: 0,
     };
+    let head = home.head()?;
+    // A template that came from here went to the door behind the head.
+    let behind = |t: &Template| head.as_ref().and_then(|head| t.clone().behind(head).ok());
     for (id, pulled) in pulled {
         report.templates += pulled.templates.len();
         let known = home.person(&id)?;
@@ -151,7 +154,8 @@ fn merge(home: &Home, pulled: BTreeMap<PersonId, Person>, device: String) -> Res
             },
         };
         for template in pulled.templates {
-            let same = |t: &Template| t.space == template.space && t.values == template.values;
+            let equal = |t: &Template| t.space == template.space && t.values == template.values;
+            let same = |t: &Template| equal(t) || behind(t).is_some_and(|t| equal(&t));
             if !person.templates.iter().any(same) {
                 person.templates.push(template);
                 report.new_templates += 1;

@@ -92,6 +92,36 @@ pub fn det(distances: &Distances) -> Result<String, Error> {
     })
 }
 
+/// Lines over steps, from 0 up, the first in the first colour; an empty one is left out.
+///
+/// # Errors
+/// [`Error::Bug`] if it cannot be drawn.
+pub fn curves(lines: &[Vec<(f64, f64)>], x: &str, y: &str) -> Result<String, Error> {
+    let largest = |axis: fn(&(f64, f64)) -> f64| {
+        let most = lines.iter().flatten().map(axis).fold(0.0, f64::max);
+        // No points, or only zeros, still need an axis.
+        if most > 0.0 { most * 1.05 } else { 1.0 }
+    };
+    let (right, top) = (largest(|p| p.0), largest(|p| p.1));
+    sheet(|area| {
+        let mut chart = ChartBuilder::on(area)
+            .margin(12)
+            .x_label_area_size(44)
+            .y_label_area_size(64)
+            .build_cartesian_2d(0.0..right, 0.0..top)?;
+        chart
+            .configure_mesh()
+            .label_style(small())
+            .x_desc(x)
+            .y_desc(y)
+            .draw()?;
+        for (line, colour) in lines.iter().zip(COLOURS) {
+            chart.draw_series(LineSeries::new(line.clone(), colour.stroke_width(2)))?;
+        }
+        Ok(())
+    })
+}
+
 /// Shares of genuine and impostor pairs by distance.
 ///
 /// # Errors

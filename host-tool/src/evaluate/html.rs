@@ -39,6 +39,8 @@ pub struct Couple {
 /// All of the page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
+    /// Heading.
+    pub title: &'static str,
     /// What was measured on.
     pub about: String,
     /// Figures.
@@ -70,9 +72,10 @@ impl Page {
     pub fn to_html(&self) -> String {
         let mut html = format!(
             "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-             content=\"width=device-width\">\n<title>Facelatch evaluation</title>\n<style>{STYLE}</style>\n<h1>Evaluation</h1>\n\
+             content=\"width=device-width\">\n<title>Facelatch: {title}</title>\n<style>{STYLE}</style>\n<h1>{title}</h1>\n\
              <pre>{}</pre>\n",
-            escape(&self.about)
+            escape(&self.about),
+            title = escape(self.title)
         );
         for table in &self.tables {
             table.write(&mut html);
@@ -183,6 +186,7 @@ mod tests {
     fn names_cannot_become_markup_and_nothing_is_fetched() {
         let nasty = "<script src=\"http://example.org\">'&";
         let page = Page {
+            title: "P",
             about: nasty.to_owned(),
             tables: vec![Table {
                 title: "T",

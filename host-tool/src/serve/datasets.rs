@@ -280,8 +280,8 @@ impl Datasets {
         let home = self.recogniser(user);
         let (people, none) = self.people(user)?;
         let why = match home
-            .people()
-            .and_then(|people| home.current_classifier(&people))
+            .enrolled()
+            .and_then(|enrolled| home.current_classifier(&enrolled.people))
         {
             Ok(_) => None,
             Err(Error::NotReady(why)) => Some(why),

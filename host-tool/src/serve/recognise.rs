@@ -120,7 +120,7 @@ fn stamp(home: &Home) -> Stamp {
             .and_then(|meta| meta.modified())
             .ok()
     };
-    ["people", "none", "classifier", "calibration"]
+    ["people", "none", "head", "classifier", "calibration"]
         .map(changed)
         .to_vec()
 }

@@ -20,6 +20,7 @@ use crate::{
     cmd::enroll::{EnrollReport, keep},
     dataset::Dataset,
     embed::{self, Outcome, photo_bytes},
+    home::Enrolled,
     train::train,
 };
 
@@ -226,12 +227,17 @@ pub(super) fn learn(
         Some(dataset) => Some(keep(dataset, &home, &outcomes)?),
         None => None,
     };
-    let (people, none) = (home.people()?, home.none()?);
+    let Enrolled { people, none, head } = home.enrolled()?;
     let (trained, figures) = train(&people, &none, config)?;
     home.put_trained(&trained)?;
     let calibrated = home.calibrated()?;
     if let Some(calibrated) = &calibrated {
-        home.put_calibrated(&renew(&calibrated.calibration, &people, &none)?)?;
+        home.put_calibrated(&renew(
+            &calibrated.calibration,
+            &people,
+            &none,
+            head.as_ref(),
+        )?)?;
     }
     Ok(json!({
         "figures": figures,

@@ -42,7 +42,7 @@ pub fn bundle(data: &[u8]) {
             PartKind::Gallery => gallery(bytes),
             PartKind::SelfTest => vectors(bytes),
             PartKind::Policy => policy(bytes),
-            PartKind::Networks | PartKind::Classifier | PartKind::Calibration => {}
+            PartKind::Networks | PartKind::Classifier | PartKind::Calibration | PartKind::Head => {}
         }
         parts = after;
     }

@@ -55,6 +55,7 @@ pub(super) fn page(
         .collect();
     let couples = |cases: &[Case]| cases.iter().map(|case| couple(&with_face, case)).collect();
     Ok(Page {
+        title: "Evaluation",
         about: report.material.to_string(),
         tables: tables(report),
         charts,
