@@ -46,6 +46,7 @@ papers() {
     rm -rf "$folder"
     mkdir -p "$folder"
     "$program" man "$folder/man"
+    gzip -9n "$folder"/man/*
     "$program" completions bash >"$folder/$1"
     "$program" completions zsh >"$folder/_$1"
     "$program" completions fish >"$folder/$1.fish"
