@@ -769,7 +769,7 @@ fn a_dataset_is_exported_whole_and_never_into_another() {
             &said["classifier"],
             &said["head"]
         ),
-        (&2.into(), &512.into(), &true.into(), &false.into())
+        (&2.into(), &704.into(), &true.into(), &false.into())
     );
     let out = at.join("out");
     let labels = fs::read_to_string(out.join("labels.csv")).expect("labels");
@@ -787,15 +787,15 @@ fn a_dataset_is_exported_whole_and_never_into_another() {
             fs::read(data("enroll").join(name)).expect("the photo")
         );
         let crop = image::open(out.join(row[2])).expect("a picture");
-        assert_eq!((crop.width(), crop.height()), (160, 160));
+        assert_eq!((crop.width(), crop.height()), (160, 160 + 112));
     }
     let npy = fs::read(out.join("embeddings.npy")).expect("embeddings");
-    assert_eq!(npy.len(), 128 + 2 * 512 * 4);
-    assert!(String::from_utf8_lossy(&npy[..128]).contains("'shape': (2, 512)"));
+    assert_eq!(npy.len(), 128 + 2 * 704 * 4);
+    assert!(String::from_utf8_lossy(&npy[..128]).contains("'shape': (2, 704)"));
     let csv = fs::read_to_string(out.join("embeddings.csv")).expect("embeddings");
     let first: Vec<&str> = csv.lines().nth(1).expect("a row").split(',').collect();
     let value = f32::from_le_bytes(npy[128..132].try_into().expect("four bytes"));
-    assert_eq!((first.len(), first[1].parse()), (513, Ok(value)));
+    assert_eq!((first.len(), first[1].parse()), (705, Ok(value)));
     let classifier = fs::read_to_string(out.join("classifier.json")).expect("a classifier");
     let classifier: Value = serde_json::from_str(&classifier).expect("JSON");
     assert_eq!(classifier["people"][1], "eileen_collins");

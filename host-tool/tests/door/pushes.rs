@@ -34,6 +34,7 @@ pub(crate) fn bundle(us: &Us, counter: u64, len: usize) -> File {
     let unsigned = gather(&Contents {
         space: &space,
         networks: None,
+        head: None,
         classifier: Some(&classifier),
         calibration: None,
         people: None,

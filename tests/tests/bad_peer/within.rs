@@ -244,10 +244,10 @@ fn id(text: &str) -> PersonId {
     PersonId::parse(text).unwrap()
 }
 
-/// A vector of 512 numbers with this length.
+/// A vector of this length, of as many numbers as the shipped networks give.
 fn template(space: &str, length: f32) -> Template {
     let mut values = heapless::Vec::new();
-    values.resize(512, 0.0).unwrap();
+    values.resize(704, 0.0).unwrap();
     values[7] = length;
     Template {
         space: SpaceName::parse(space).unwrap(),

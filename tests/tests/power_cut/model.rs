@@ -313,8 +313,8 @@ impl Model {
 
     fn template(&self, number: u64) -> Template {
         let mut values = heapless::Vec::new();
-        // Never longer than a template.
-        values.resize(512, 0.0).unwrap();
+        // As many as the shipped networks give, and never longer than a template.
+        values.resize(704, 0.0).unwrap();
         let (sin, cos) = (number as f32).sin_cos();
         values[(number % 511) as usize] = sin;
         values[(number % 511) as usize + 1] = cos;
