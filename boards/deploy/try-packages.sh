@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the arm64 packages into a clean Debian, with its own dpkg and scripts as ARM programs under qemu-user, looks whether
-# every library, page and notice is there, checks two boards, starts the daemon, and purges it again. Run by package.sh; as root.
+# every library, page and notice is there, checks two boards, shows the daemon a photo,
+# and purges it again. Run by package.sh; as root.
 #
 #   try-packages.sh FOLDER      with facelatch-zoo_*_arm64.deb and facelatchd_*_arm64.deb in it
 #
@@ -85,8 +86,15 @@ try_packages() {
         say "facelatchd check --board pi4 ended with $code, not 1, or named no line or no camera"
         exit 1
     fi
-    # No screen, no camera, no line: the simulated board, which loads the installed networks and ends by itself.
-    inside facelatchd --board sim --data /tmp/door --listen "" --frames 2
+    # No camera, no line: a photo before the simulated board, judged by the installed networks; it ends by itself.
+    mkdir "$there/photos"
+    cp "$root/tests/data/demo/visitors/biden.jpg" "$there/photos/"
+    found=$(inside facelatchd --board sim --data /tmp/door --listen "" --replay /packages/photos --once 2>&1)
+    say "$found"
+    if ! grep -q 'denied: empty-gallery' <<<"$found" || ! grep -q 'door stopped' <<<"$found"; then
+        say "facelatchd did not judge the photo, or did not stop in order"
+        exit 1
+    fi
     inside dpkg -P facelatchd facelatch-zoo
     if [[ -e $installed/usr/bin/facelatchd || -e $installed/etc/default/facelatchd ]]; then
         say "purging leaves something behind"
