@@ -570,7 +570,7 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_head_again() {
-        let all = examples(24, 4, 40);
+        let all = examples(24, 4, 60);
         let quick = TripletConfig {
             epochs: 3,
             ..config()
