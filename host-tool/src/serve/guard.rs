@@ -273,7 +273,8 @@ mod tests {
             ("origin", "http://127.0.0.1:1"),
             ("sec-fetch-site", "same-origin"),
         ];
-        let cases: &[(Method, &[(&'static str, &str)], bool)] = &[
+        type Case = (Method, &'static [(&'static str, &'static str)], bool);
+        let cases: &[Case] = &[
             (Method::GET, &[], true),
             (Method::POST, &[("x-facelatch", "1")], true),
             (Method::POST, &[], false),

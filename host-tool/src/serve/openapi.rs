@@ -75,7 +75,7 @@ pub(super) fn finished(mut document: OpenApi) -> OpenApi {
     );
     secure(&mut document);
     let examples = examples();
-    for (_, item) in &mut document.paths.paths {
+    for item in document.paths.paths.values_mut() {
         let operations = [
             &mut item.get,
             &mut item.put,

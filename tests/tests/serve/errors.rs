@@ -39,10 +39,7 @@ fn nothing_is_told_or_changed_without_the_token() {
         .expect(200);
     let mut failures = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
-        let path = path
-            .replace("{user}", "main")
-            .replace('{', "")
-            .replace('}', "");
+        let path = path.replace("{user}", "main").replace(['{', '}'], "");
         for (method, operation) in item.as_object().expect("an item") {
             if operation["security"] == json!([{}]) {
                 continue;
