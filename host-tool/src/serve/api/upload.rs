@@ -10,6 +10,7 @@ use axum::{
     extract::{FromRequest, Multipart, Request, multipart::Field},
     http::{StatusCode, header},
 };
+use futures_util::StreamExt as _;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use crate::serve::{
@@ -19,6 +20,8 @@ use crate::serve::{
 
 /// Longest wait for the next bytes of a request.
 const NEXT_BYTES: Duration = Duration::from_secs(30);
+/// Bytes of a request that is too large that are still read.
+const HEARD_OUT: usize = 256 << 20;
 /// Longest wait for a permit.
 const TURN: Duration = Duration::from_secs(300);
 /// Longest value of a form's field that is no photo, in bytes.
@@ -58,7 +61,7 @@ impl FromRequest<Shared> for Form {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Shared) -> Result<Form, Problem> {
-        within_limit(&request, app.limits.request_bytes())?;
+        let request = within_limit(request, app.limits.request_bytes()).await?;
         let permit = permit(app).await?;
         let multipart = Multipart::from_request(request, app).await.map_err(|why| {
             Problem::new(
@@ -141,7 +144,7 @@ impl FromRequest<Shared> for Upload {
             ));
         }
         let most = app.limits.photo_bytes;
-        within_limit(&request, most)?;
+        let request = within_limit(request, most).await?;
         let permit = permit(app).await?;
         // A photo of the largest size gets a tenth of a megabyte a second.
         let whole = NEXT_BYTES + Duration::from_secs(most as u64 / 100_000);
@@ -192,16 +195,29 @@ async fn from_form(mut form: Form, app: &App) -> Result<Upload, Problem> {
     })
 }
 
-/// Refuses by the length a request gives itself, before a byte of it is read.
-fn within_limit(request: &Request, most: usize) -> Result<(), Problem> {
+/// Refuses by the length a request gives itself. What comes is read for a while and forgotten: many clients look for an answer
+/// only when they have sent everything, and a connection closed before tells them nothing.
+async fn within_limit(request: Request, most: usize) -> Result<Request, Problem> {
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    match length {
-        Some(length) if length > most as u64 => Err(Problem::too_large(format!(
-            "the request has {length} bytes; at most {most} are taken"
-        ))),
-        Some(_) | None => Ok(()),
-    }
+    let Some(length) = length.filter(|length| *length > most as u64) else {
+        return Ok(request);
+    };
+    let mut body = request.into_body().into_data_stream();
+    let hear_out = async {
+        let mut heard = 0;
+        while let Some(Ok(bytes)) = body.next().await {
+            heard += bytes.len();
+            if heard > HEARD_OUT {
+                return;
+            }
+        }
+    };
+    // Whoever takes longer is answered as well.
+    let _ = timeout(NEXT_BYTES, hear_out).await;
+    Err(Problem::too_large(format!(
+        "the request has {length} bytes; at most {most} are taken"
+    )))
 }
 
 async fn permit(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
