@@ -346,7 +346,8 @@ fn what_is_kept_is_its_owners_alone_and_a_stopped_server_ends_in_order() {
             }
         }
     }
-    let (kind, body) = form(&[("b.jpg", &good)]);
+    // Strangers are answered before they are read: a photo would break off on its way.
+    let (kind, body) = form(&[("b.jpg", b"a photo")]);
     let headers = [
         ("content-type", kind.as_str()),
         ("authorization", "Basic eDp4"),
