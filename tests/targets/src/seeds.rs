@@ -524,6 +524,7 @@ mod of_device {
     use facelatch_models::{
         classifier::{Classifier, ForestConfig, TrainConfig},
         embedding::{Embedding, SpaceId},
+        manifest::Manifest,
     };
 
     use super::{NOW, Seed, digest, encoded_manifest, name, person, postcard, records, template};
@@ -533,8 +534,11 @@ mod of_device {
 
     pub(crate) fn config() -> Vec<Seed> {
         let default = Config::default().to_text();
-        let second = NETWORKS.match_indices("[[network]]").nth(1);
-        let first_network = &NETWORKS[..second.map_or(NETWORKS.len(), |(at, _)| at)];
+        // The first network alone: a beginning that is short.
+        let mut networks = Manifest::parse(NETWORKS).expect("our own");
+        networks.network.truncate(1);
+        (networks.default, networks.fusion) = (None, vec![]);
+        let first_network = networks.to_text().expect("what was parsed has a text");
         vec![
             ("device.toml", default.into_bytes()),
             (
@@ -542,7 +546,7 @@ mod of_device {
                 b"[vote]\nneeded = 3\nwindow = 5\n".to_vec(),
             ),
             ("board.toml", BOARD.as_bytes().to_vec()),
-            ("networks.toml", first_network.as_bytes().to_vec()),
+            ("networks.toml", first_network.into_bytes()),
         ]
     }
 
