@@ -126,8 +126,8 @@ pub(crate) fn start(machine: &mut Machine, format: Format) -> Vec<String> {
     // The daemon alone has its memory limited: the shell around it has to tell how it ended.
     let started = format!(
         "(sh -c 'echo 0 >/sys/fs/cgroup/door/cgroup.procs; exec /share/facelatchd --board /share/{} --data /data/door \
-         --config /share/device.toml --zoo /share/zoo' >/dev/ttyS2 2>&1 & \
-         echo $! >/run/door.pid; wait $!; echo $? >/run/door.code; echo \"door ended\" >/dev/ttyS2) >/dev/null 2>&1 &",
+         --config /share/device.toml --zoo /share/zoo' >/dev/ttyS1 2>&1 & \
+         echo $! >/run/door.pid; wait $!; echo $? >/run/door.code; echo \"door ended\" >/dev/ttyS1) >/dev/null 2>&1 &",
         file_name(format)
     );
     machine.done(&started);

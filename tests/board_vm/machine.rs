@@ -14,7 +14,7 @@ use facelatch_tests::door::lines_of;
 use facelatch_tests::line::SerialEnd;
 
 /// A processor like the Raspberry Pi 5's, without a network or a screen.
-const MACHINE: [&str; 15] = [
+const MACHINE: [&str; 17] = [
     "-M",
     "virt",
     "-cpu",
@@ -28,6 +28,8 @@ const MACHINE: [&str; 15] = [
     "-nic",
     "none",
     "-no-reboot",
+    "-device",
+    "virtio-serial-pci",
     "-append",
     "console=ttyAMA0 panic=-1 rdinit=/init",
 ];
@@ -49,9 +51,9 @@ pub(crate) enum Pull {
 pub(crate) struct Machine {
     qemu: Child,
     answers: BufReader<UnixStream>,
-    /// The host's end of the door's serial line: the board's first port.
+    /// The host's end of the door's serial line: the board's first serial port.
     pub(crate) line: SerialEnd,
-    /// What the door writes on its console: the board's third port.
+    /// What the door writes on its console: the board's second serial port.
     pub(crate) console: Receiver<String>,
     /// A folder that both sides see, there as `/share`.
     pub(crate) share: PathBuf,
@@ -62,7 +64,13 @@ impl Machine {
     pub(crate) fn boot(folder: &Path) -> Machine {
         let at = |name: &str| folder.join(name);
         let share = at("share");
-        let ports = ["door", "control", "console"].map(|name| Port::new(name, at(name)));
+        let port = |name, device| Port::new(name, device, at(name));
+        // The shell's is no serial port: one of those has lost what was said while another was closed.
+        let ports = [
+            port("door", "pci-serial"),
+            port("console", "pci-serial"),
+            port("control", "virtserialport"),
+        ];
         let mut command = Command::new("qemu-system-aarch64");
         command
             .args(MACHINE)
@@ -80,7 +88,7 @@ impl Machine {
         }
         let qemu = command.spawn();
         let qemu = qemu.expect("qemu-system-aarch64 starts; run.sh installs it");
-        let [door, control, console] = ports.map(Port::connected);
+        let [door, console, control] = ports.map(Port::connected);
         let mut machine = Machine {
             qemu,
             answers: BufReader::new(control),
@@ -138,25 +146,33 @@ impl Machine {
     }
 }
 
-/// A serial port of the board, which QEMU connects to a socket of ours.
+/// A port of the board, which QEMU connects to a socket of ours.
 struct Port {
     name: &'static str,
+    device: &'static str,
     path: PathBuf,
     socket: UnixListener,
 }
 
 impl Port {
-    fn new(name: &'static str, path: PathBuf) -> Port {
+    fn new(name: &'static str, device: &'static str, path: PathBuf) -> Port {
         // Of an earlier run, if there was one.
         let _ = std::fs::remove_file(&path);
         let socket = UnixListener::bind(&path).expect("a socket of a short path");
-        Port { name, path, socket }
+        Port {
+            name,
+            device,
+            path,
+            socket,
+        }
     }
 
     fn device(&self) -> [String; 4] {
-        let Port { name, path, .. } = self;
+        let Port {
+            name, device, path, ..
+        } = self;
         let chardev = format!("socket,path={},id={name}", path.display());
-        let device = format!("pci-serial,chardev={name}");
+        let device = format!("{device},chardev={name}");
         ["-chardev".into(), chardev, "-device".into(), device]
     }
 

@@ -21,7 +21,7 @@ build_modules
 for program in camera witness; do
     aarch64-linux-gnu-gcc -O2 -Wall -Wextra -Werror -static -o "$share/$program" "$here/guest/$program.c"
 done
-initramfs "$here/guest" "$machine/initrd.gz" virtio_pci 9pnet_virtio 9p configfs gpio-sim v4l2loopback
+initramfs "$here/guest" "$machine/initrd.gz" virtio_pci virtio_console 9pnet_virtio 9p configfs gpio-sim v4l2loopback
 cp "$kernel" "$machine/vmlinuz"
 cp "$facelatchd" "$share/"
 cp -r "$root/models/zoo" "$share/"
