@@ -36,9 +36,11 @@ for kind in ("f8", "f4"):
     print(f"scikit-learn, {kind}: {took:.2f} s, {model.score(unseen.astype(kind), expected):.4f} right, {model.n_iter_[0]} iterations")
 PYTHON
 
-cargo build --quiet --release -p facelatch-models --benches
+# The same packages as elsewhere, so that nothing is built twice.
+packages=(-p facelatch-models -p facelatch-device -p facelatch-host -p facelatch-tests)
+cargo bench --quiet "${packages[@]}" --bench softmax --no-run
 for round in $(seq "$rounds"); do
     echo "round $round"
-    cargo bench --quiet -p facelatch-models --bench softmax -- "$folder"
+    cargo bench --quiet "${packages[@]}" --bench softmax -- "$folder"
     env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE "$folder/python/bin/python" "$folder/train.py" "$folder"
 done

@@ -1,6 +1,7 @@
 //! `recipe.toml` and the package archives it pins: every byte is checked against its digest before use.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{Cursor, Read},
     path::{Path, PathBuf},
@@ -19,8 +20,8 @@ pub struct Recipe {
     pub package: Vec<Package>,
     /// Calibration photos.
     pub photo: Vec<Photo>,
-    /// FaceNet's mean embedding, as `facelatch models centre` measured it.
-    pub centre: Centre,
+    /// Mean embeddings, by network, as `facelatch models centre` measures them.
+    pub centre: BTreeMap<String, Centre>,
     /// The embedder to use where nobody says which.
     pub default: String,
     /// Embedders of several networks.

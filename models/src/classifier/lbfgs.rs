@@ -1,73 +1,106 @@
-//! Limited-memory BFGS for a smooth function with gradient, deterministic; called by `softmax`.
+//! Limited-memory BFGS for a smooth function with gradient, deterministic; called by `linear` and `centroid`.
 //!
 //! Nocedal & Wright, "Numerical Optimization", 2nd edition, algorithms 7.4 (two loops) and 7.5; step lengths by the
 //! bisection of Lewis & Overton, "Nonsmooth optimization via quasi-Newton methods", 2013, algorithm 2.6.
 
 use std::collections::VecDeque;
 
+use ndarray::ArrayView1;
+
 /// Pairs of steps and gradient changes remembered.
 const MEMORY: usize = 10;
 /// Wolfe conditions: sufficient decrease and curvature.
 const DECREASE: f64 = 1e-4;
-const CURVATURE: f64 = 0.9;
+const CURVATURE: f64 = 0.5;
 /// Most halvings or doublings of one step.
 const STEPS: usize = 40;
 
-/// Minimises `f(at, gradient) -> value` from `start`, until the largest gradient component is at most `tolerance` times
-/// what it was at the start, no step helps, or `max_iterations` are done.
+/// A smooth function, seen along lines: what all points of a line share is worked out once a line.
+pub(super) trait Function {
+    /// Value at `at`; the gradient goes to `gradient`, of the same length.
+    fn start(&mut self, at: &[f64], gradient: &mut [f64]) -> f64;
+    /// The next line: from `at`, the point reached last, along `direction`.
+    fn aim(&mut self, at: &[f64], direction: &[f64]);
+    /// Value and slope `length` directions along the line.
+    fn probe(&mut self, length: f64) -> (f64, f64);
+    /// Goes to the point probed last, which is `at`; its gradient goes to `gradient`.
+    fn arrive(&mut self, at: &[f64], gradient: &mut [f64]);
+    /// How far from flat this gradient is, in the units `tolerance` is meant in.
+    fn steepness(&self, gradient: &[f64]) -> f64 {
+        largest(gradient)
+    }
+}
+
+/// Minimises `f(at, gradient) -> value` as [`minimise_along`] does.
 pub(super) fn minimise(
     start: Vec<f64>,
     max_iterations: usize,
     tolerance: f64,
-    mut f: impl FnMut(&[f64], &mut [f64]) -> f64,
+    f: impl FnMut(&[f64], &mut [f64]) -> f64,
+) -> Vec<f64> {
+    let mut function = Pointwise {
+        f,
+        origin: vec![],
+        direction: vec![],
+        point: vec![],
+        gradient: vec![0.0; start.len()],
+    };
+    minimise_along(&mut function, start, max_iterations, tolerance)
+}
+
+/// Minimises from `start`, until the largest gradient component is at most `tolerance` times what it was at the start, no step
+/// helps, or `max_iterations` are done.
+pub(super) fn minimise_along(
+    function: &mut impl Function,
+    start: Vec<f64>,
+    max_iterations: usize,
+    tolerance: f64,
 ) -> Vec<f64> {
     let mut at = start;
     let mut gradient = vec![0.0; at.len()];
-    let mut value = f(&at, &mut gradient);
+    let mut before = gradient.clone();
+    let mut value = function.start(&at, &mut gradient);
     let mut pairs: VecDeque<Pair> = VecDeque::new();
-    let largest = |gradient: &[f64]| gradient.iter().fold(0f64, |most, g| most.max(g.abs()));
-    let enough = tolerance * largest(&gradient);
+    let enough = tolerance * function.steepness(&gradient);
     for _ in 0..max_iterations {
-        if largest(&gradient) <= enough {
+        if function.steepness(&gradient) <= enough {
             break;
         }
-        let direction = direction(&gradient, &pairs);
-        let Some(step) = search(&at, value, &gradient, &direction, &mut f) else {
+        let mut direction = direction(&gradient, &pairs);
+        function.aim(&at, &direction);
+        let slope = dot(&gradient, &direction);
+        let Some(step) = search(value, slope, |length| function.probe(length)) else {
             break;
         };
-        let s: Vec<f64> = step.at.iter().zip(&at).map(|(n, o)| n - o).collect();
-        let y: Vec<f64> = step
-            .gradient
-            .iter()
-            .zip(&gradient)
-            .map(|(n, o)| n - o)
-            .collect();
-        let sy = dot(&s, &y);
+        value = step.value;
+        direction.iter_mut().for_each(|v| *v *= step.length);
+        add(&mut at, 1.0, &direction);
+        std::mem::swap(&mut before, &mut gradient);
+        function.arrive(&at, &mut gradient);
+        let change = gradient.iter().zip(&before).map(|(new, old)| new - old);
+        let pair = Pair::new(direction, change.collect());
         // Curvature the step has by the Wolfe condition, unless rounding has eaten it.
-        if sy > f64::EPSILON * dot(&y, &y) {
+        if pair.sy > f64::EPSILON * pair.yy {
             pairs.truncate(MEMORY - 1);
-            pairs.push_front(Pair { s, y, sy });
+            pairs.push_front(pair);
         }
-        Step {
-            at,
-            value,
-            gradient,
-        } = step;
     }
     at
 }
 
-/// One remembered step, its change of gradient, and their product.
+/// One remembered step, its change of gradient, and their products.
 struct Pair {
     s: Vec<f64>,
     y: Vec<f64>,
     sy: f64,
+    yy: f64,
 }
 
-struct Step {
-    at: Vec<f64>,
-    value: f64,
-    gradient: Vec<f64>,
+impl Pair {
+    fn new(s: Vec<f64>, y: Vec<f64>) -> Pair {
+        let (sy, yy) = (dot(&s, &y), dot(&y, &y));
+        Pair { s, y, sy, yy }
+    }
 }
 
 /// -H g by the two loops, newest pair first.
@@ -80,7 +113,7 @@ fn direction(gradient: &[f64], pairs: &VecDeque<Pair>) -> Vec<f64> {
         alphas.push(alpha);
     }
     let scale = match pairs.front() {
-        Some(newest) => newest.sy / dot(&newest.y, &newest.y),
+        Some(newest) => newest.sy / newest.yy,
         // The first step has no curvature to go by: length 1.
         None => 1.0 / dot(gradient, gradient).sqrt(),
     };
@@ -92,48 +125,78 @@ fn direction(gradient: &[f64], pairs: &VecDeque<Pair>) -> Vec<f64> {
     q
 }
 
-/// A step along `direction` that meets the weak Wolfe conditions; `None` if there is none.
-fn search(
-    at: &[f64],
+struct Step {
+    length: f64,
     value: f64,
-    gradient: &[f64],
-    direction: &[f64],
-    f: &mut impl FnMut(&[f64], &mut [f64]) -> f64,
-) -> Option<Step> {
-    let slope = dot(gradient, direction);
+}
+
+/// A step that meets the weak Wolfe conditions, from a point of this value and this slope; `None` if there is none.
+fn search(value: f64, slope: f64, mut probe: impl FnMut(f64) -> (f64, f64)) -> Option<Step> {
     // Not a descent, or not a number.
     if slope >= 0.0 || slope.is_nan() {
         return None;
     }
     let (mut low, mut high, mut length) = (0.0, f64::INFINITY, 1.0);
-    let mut step = Step {
-        at: at.to_vec(),
-        value,
-        gradient: vec![0.0; at.len()],
-    };
     for _ in 0..STEPS {
-        step.at.copy_from_slice(at);
-        add(&mut step.at, length, direction);
-        step.value = f(&step.at, &mut step.gradient);
+        let (here, slope_here) = probe(length);
         let most = value + DECREASE * length * slope;
-        if step.value > most || step.value.is_nan() {
+        if here > most || here.is_nan() {
             high = length;
-        } else if dot(&step.gradient, direction) < CURVATURE * slope {
+        } else if slope_here < CURVATURE * slope {
             low = length;
         } else {
-            return Some(step);
+            return Some(Step {
+                length,
+                value: here,
+            });
         }
-        length = if high.is_finite() {
-            0.5 * (low + high)
-        } else {
-            2.0 * low
+        length = match high.is_finite() {
+            true => 0.5 * (low + high),
+            false => 2.0 * length,
         };
     }
     None
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
+/// A function that knows values and gradients of single points.
+struct Pointwise<F> {
+    f: F,
+    origin: Vec<f64>,
+    direction: Vec<f64>,
+    point: Vec<f64>,
+    gradient: Vec<f64>,
+}
+
+impl<F: FnMut(&[f64], &mut [f64]) -> f64> Function for Pointwise<F> {
+    fn start(&mut self, at: &[f64], gradient: &mut [f64]) -> f64 {
+        (self.f)(at, gradient)
+    }
+
+    fn aim(&mut self, at: &[f64], direction: &[f64]) {
+        self.origin = at.to_vec();
+        self.direction = direction.to_vec();
+    }
+
+    fn probe(&mut self, length: f64) -> (f64, f64) {
+        self.point.clone_from(&self.origin);
+        add(&mut self.point, length, &self.direction);
+        let value = (self.f)(&self.point, &mut self.gradient);
+        (value, dot(&self.gradient, &self.direction))
+    }
+
+    fn arrive(&mut self, _: &[f64], gradient: &mut [f64]) {
+        gradient.copy_from_slice(&self.gradient);
+    }
+}
+
+/// The largest size of a number.
+pub(super) fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |most, v| most.max(v.abs()))
+}
+
+/// Summed in eight lanes: one after the other would wait for each sum.
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    ArrayView1::from(a).dot(&ArrayView1::from(b))
 }
 
 fn add(to: &mut [f64], factor: f64, what: &[f64]) {

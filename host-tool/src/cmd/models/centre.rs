@@ -26,9 +26,9 @@ Faces share a direction that the network learned from whom it was trained on. Ta
 different people less alike, above all those of people the training data held few of. Measure it on many people, of \
 women and men alike, who are not the people your doors will know.
 
-Prints the [centre] table of a recipe.toml: each person's mean, then each group's, then the mean of the groups.
+Prints the [centre.NET] table of a recipe.toml: each person's mean, then each group's, then the mean of the groups.
 
-Example: facelatch models centre photos --groups groups.csv > centre.toml")]
+Example: facelatch models centre photos --groups groups.csv --net mobilefacenet > centre.toml")]
 pub(super) struct Args {
     /// One folder per person.
     dir: PathBuf,
@@ -39,6 +39,7 @@ pub(super) struct Args {
 
 #[derive(Serialize)]
 struct Report {
+    network: String,
     over: String,
     people: usize,
     values: Vec<f32>,
@@ -49,8 +50,8 @@ impl fmt::Display for Report {
         let values: Vec<String> = self.values.iter().map(|v| format!("{v:.5}")).collect();
         writeln!(
             f,
-            "[centre]\nover = {:?}\npeople = {}",
-            self.over, self.people
+            "[centre.{}]\nover = {:?}\npeople = {}",
+            self.network, self.over, self.people
         )?;
         write!(f, "values = [{}]", values.join(", "))
     }
@@ -98,7 +99,16 @@ pub(super) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         None => None,
     };
     let dataset = Dataset::open(&args.dir)?;
-    let mut networks = Networks::load(&global.zoo()?, detector_config(MIN_FACE_PX))?;
+    let zoo = global.zoo()?;
+    let profile = zoo.manifest().profile(zoo.chosen())?;
+    let [(network, _)] = profile.networks.as_slice() else {
+        return Err(Error::Usage(format!(
+            "{} is of several networks, each with a mean of its own: say which with --net",
+            profile.name
+        ))
+        .into());
+    };
+    let mut networks = Networks::load(&zoo, detector_config(MIN_FACE_PX))?;
     let progress = Progress::new("embedding", dataset.photos() as u64, "photos");
     let mut people: BTreeMap<&str, Mean> = BTreeMap::new();
     for (person, path) in dataset.labelled() {
@@ -139,6 +149,7 @@ pub(super) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     };
     let counted = means.values().map(|m| m.count as usize).sum();
     global.format().print(&Report {
+        network: network.name.clone(),
         over: format!(
             "{} of {}: each person's mean{each}",
             counts.join(" and ").trim(),

@@ -30,8 +30,6 @@ pub(super) struct Embedder {
     sha256: &'static str,
     import: fn(&str, &[u8]) -> Result<Graph, Error>,
     view: View,
-    /// Whether the recipe's centre is its.
-    centred: bool,
     /// Whether activations' ranges are narrowed to what is rounded best, or hold all that was seen.
     narrowed: bool,
     /// What is done to it beside what is done to all.
@@ -51,7 +49,6 @@ pub(super) const EMBEDDERS: [Embedder; 2] = [
             height: 160,
             cut: Cut::Box { enlarge: 1.25 },
         },
-        centred: true,
         narrowed: false,
         steps: &["the final L2 normalisation left to the program"],
     },
@@ -66,7 +63,6 @@ pub(super) const EMBEDDERS: [Embedder; 2] = [
             height: 112,
             cut: Cut::FivePoint,
         },
-        centred: false,
         narrowed: true,
         steps: &[
             "PReLUs that are spelt out put together",
@@ -109,7 +105,7 @@ pub(super) fn build(
     entry.input.shape = vec!["n".into(), h, w, "3".into()];
     let meaning = "the face; scale it to unit length before use";
     entry.output = outputs(&graph, &[("embedding", "", meaning)])?;
-    let centre = net.centred.then(|| recipe.centre.clone());
+    let centre = recipe.centre.get(net.name).cloned();
     entry.space = Some(space(net.name, &entry, centre.as_ref()));
     entry.centre = centre;
     entry.crop = Some(crop(net.view.cut));
