@@ -9,9 +9,9 @@
 //! from (W, b) along (D, d):    scores Z + t (X D^T + d), with Z = X W^T + b known from the line before
 //! ```
 //!
-//! A parameter vector is W, row major, then b / [`BIAS`]. A line costs one product of matrices and the gradient where it ends another; lengths tried in between cost none. Scores
-//! beyond [`KEPT`] are not kept but worked out again. Products are in f32, by several threads; what is summed over examples is
-//! summed in an order that does not depend on how many.
+//! A parameter vector is W, row major, then b / [`BIAS`]. A line costs one product of matrices and the gradient where it ends
+//! another; lengths tried in between cost none. Scores beyond [`KEPT`] are not kept but worked out again. Products are in f32, by
+//! several threads; what is summed over examples is summed in an order that does not depend on how many.
 
 use std::{mem, ops::Range, thread};
 
@@ -145,8 +145,15 @@ impl Problem<'_> {
 
 impl lbfgs::Function for Problem<'_> {
     fn start(&mut self, at: &[f64], gradient: &mut [f64]) -> f64 {
-        self.aim(at, &vec![0.0; at.len()]);
-        self.each(|line, part| part.keep_scores(line));
+        // A line that goes nowhere: its changes need no product.
+        self.line.origin = self.line.parameters(at);
+        self.line.direction.fill(0.0);
+        let w = &at[..self.line.weights()];
+        self.squares = [0.5 * dot(w, w), 0.0, 0.0];
+        self.each(|line, part| {
+            line.product(&line.origin, part.rows.start, &mut part.scores);
+            part.changes.fill(0.0);
+        });
         let (value, _) = self.probe(0.0);
         self.arrive(at, gradient);
         value
@@ -160,7 +167,7 @@ impl lbfgs::Function for Problem<'_> {
             &direction[..self.line.weights()],
         );
         self.squares = [0.5 * dot(w, w), dot(w, d), 0.5 * dot(d, d)];
-        self.each(|line, part| part.keep_changes(line));
+        self.each(|line, part| line.product(&line.direction, part.rows.start, &mut part.changes));
     }
 
     fn probe(&mut self, length: f64) -> (f64, f64) {
@@ -210,9 +217,10 @@ impl Line<'_> {
         parameters
     }
 
-    /// `X W^T + b` of some rows, to `scores`.
-    fn product(&self, parameters: &[f32], rows: Range<usize>, scores: &mut [f32]) {
+    /// `X W^T + b` of as many rows as `scores` has room for, from row `from` on.
+    fn product(&self, parameters: &[f32], from: usize, scores: &mut [f32]) {
         let (classes, dimension) = (self.examples.classes, self.examples.x.ncols());
+        let rows = from..from + scores.len() / classes;
         let (weights, biases) = parameters.split_at(self.weights());
         let w = ArrayView2::from_shape((classes, dimension), weights);
         let scores = ArrayViewMut2::from_shape((rows.len(), classes), scores);
@@ -227,16 +235,6 @@ impl Line<'_> {
 }
 
 impl Part {
-    fn keep_scores(&mut self, line: &Line<'_>) {
-        let rows = self.rows.start..self.rows.start + self.scores.len() / line.examples.classes;
-        line.product(&line.origin, rows, &mut self.scores);
-    }
-
-    fn keep_changes(&mut self, line: &Line<'_>) {
-        let rows = self.rows.start..self.rows.start + self.changes.len() / line.examples.classes;
-        line.product(&line.direction, rows, &mut self.changes);
-    }
-
     /// Calls `take(part, rows, scores, changes)` for a block of rows after the other.
     fn blocks(
         &mut self,
@@ -257,8 +255,8 @@ impl Part {
             }
             own_scores.resize(of.len(), 0.0);
             own_changes.resize(of.len(), 0.0);
-            line.product(&line.origin, rows.clone(), &mut own_scores);
-            line.product(&line.direction, rows.clone(), &mut own_changes);
+            line.product(&line.origin, from, &mut own_scores);
+            line.product(&line.direction, from, &mut own_changes);
             take(self, rows, &mut own_scores, &mut own_changes);
         }
         (self.scores, self.changes) = (scores, changes);
@@ -440,9 +438,7 @@ mod tests {
                 problem.aim(&at, &direction);
                 problem.probe(5.0);
                 let (value, slope) = problem.probe(0.3);
-                at.iter_mut()
-                    .zip(&direction)
-                    .for_each(|(at, by)| *at += 0.3 * by);
+                add(&mut at, direction.iter().map(|by| 0.3 * by));
                 problem.arrive(&at, &mut gradient);
                 let mut again = vec![0.0; 15];
                 let expected = Problem::new(&toy, 2.0, loss).start(&at, &mut again);
@@ -455,16 +451,24 @@ mod tests {
         }
     }
 
-    /// Two classes, one example each, at -1 and 1. By symmetry W = (-a, a) and b = 0, so with C = 1 and n = 2
-    /// f = log(1 + exp(-2a)) + a^2 / 2, least where a = 2 / (1 + exp(2a)): found by bisection here.
-    #[test]
-    fn a_minimum_known_in_closed_form_is_reached() {
+    /// Whether two classes of one example each, at -1 and 1, with C = 1 and n = 2 end at these weights and biases.
+    fn assert_two_end_at(loss: Loss, expected: [f64; 4]) {
         let two = examples(vec![-1.0, 1.0], vec![0, 1], 2);
-        let (weights, biases) = Problem::new(&two, 1.0, Loss::Softmax).solve(&Descent {
+        let (weights, biases) = Problem::new(&two, 1.0, loss).solve(&Descent {
             c: 1.0,
             max_iterations: 100,
             tolerance: 1e-9,
         });
+        let found = weights.iter().chain(&biases);
+        for (value, expected) in found.zip(expected) {
+            assert!((value - expected).abs() < 1e-5, "{value} {expected}");
+        }
+    }
+
+    /// By symmetry W = (-a, a) and b = 0, so f = log(1 + exp(-2a)) + a^2 / 2, least where a = 2 / (1 + exp(2a)): found by
+    /// bisection here.
+    #[test]
+    fn a_minimum_known_in_closed_form_is_reached() {
         let (mut low, mut high) = (0.0f64, 1.0f64);
         for _ in 0..60 {
             let a = 0.5 * (low + high);
@@ -474,26 +478,13 @@ mod tests {
                 high = a;
             }
         }
-        let found = weights.iter().chain(&biases);
-        for (value, expected) in found.zip([-low, low, 0.0, 0.0]) {
-            assert!((value - expected).abs() < 1e-5, "{value} {expected}");
-        }
+        assert_two_end_at(Loss::Softmax, [-low, low, 0.0, 0.0]);
     }
 
-    /// Squared hinge on the same two: each class's machine has f_k = 2 * 1/2 * max(0, 1 - a)^2 + a^2 / 4 of its own, least at
-    /// a = 4/5.
+    /// Each class's machine has f_k = 2 * 1/2 * max(0, 1 - a)^2 + a^2 / 4 of its own, least at a = 4/5.
     #[test]
     fn the_margin_is_the_one_in_closed_form() {
-        let two = examples(vec![-1.0, 1.0], vec![0, 1], 2);
-        let (weights, biases) = Problem::new(&two, 1.0, Loss::SquaredHinge).solve(&Descent {
-            c: 1.0,
-            max_iterations: 100,
-            tolerance: 1e-9,
-        });
-        let found = weights.iter().chain(&biases);
-        for (value, expected) in found.zip([-0.8, 0.8, 0.0, 0.0]) {
-            assert!((value - expected).abs() < 1e-5, "{value} {expected}");
-        }
+        assert_two_end_at(Loss::SquaredHinge, [-0.8, 0.8, 0.0, 0.0]);
     }
 
     /// Enough products for threads, and blocks and parts with remainders.
@@ -511,9 +502,7 @@ mod tests {
             let direction: Vec<f64> = gradient.iter().map(|g| -10.0 * g).collect();
             problem.aim(&at, &direction);
             let (value, slope) = problem.probe(0.5);
-            at.iter_mut()
-                .zip(&direction)
-                .for_each(|(at, by)| *at += 0.5 * by);
+            add(&mut at, direction.iter().map(|by| 0.5 * by));
             problem.arrive(&at, &mut gradient);
             gradient.extend([start, value, slope]);
             gradient
