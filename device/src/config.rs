@@ -468,6 +468,7 @@ impl Config {
             },
             min_margin: self.recognition.min_margin as f32,
             min_probability: self.recognition.min_probability as f32,
+            ..*usual
         }
     }
 

@@ -82,7 +82,7 @@ impl Matcher {
                 roster.space().expect(&calibration.space)?;
                 calibration.apply(&mut roster, templates, gate)?
             }
-            None => gate.tightened(roster.space(), roster.people()),
+            None => gate.tightened(roster.people()),
         };
         Ok(Matcher {
             roster,

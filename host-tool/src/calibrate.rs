@@ -88,7 +88,7 @@ pub fn calibrate(
         strangers: strangers.len(),
         target_fpir,
         max_distance: thresholds.max_distance,
-        uncalibrated_max_distance: gate.tightened(&space, people_count).max_distance,
+        uncalibrated_max_distance: gate.tightened(people_count).max_distance,
         predicted,
         population: calibration.population,
         look_alikes: limits.filter(|l| l.look_alike.is_some()).collect(),

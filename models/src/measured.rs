@@ -7,9 +7,6 @@
 
 use crate::embedding::SpaceId;
 
-/// [`Measured::distance_per_decade`] of a space nobody measured.
-pub(crate) const PER_DECADE: f32 = 0.09;
-
 /// Figures of one space.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Measured {
@@ -20,7 +17,7 @@ pub(crate) struct Measured {
     pub(crate) tail: [f32; 2],
     /// Largest distance of the gate for few people, without a calibration.
     pub(crate) max_distance: f32,
-    /// How much nearer a template must be for a tenth of the strangers to match by chance.
+    /// See [`crate::openset::Gate::distance_per_decade`].
     pub(crate) distance_per_decade: f32,
 }
 

@@ -119,8 +119,11 @@ impl Head {
     /// The open-set gate of its space: as measured on the people held out.
     #[must_use]
     pub fn gate(&self) -> Gate {
+        let strangers = &self.learned.strangers;
+        let max_distance = strangers.distance(GATE_FMR);
         Gate {
-            max_distance: self.learned.strangers.distance(GATE_FMR),
+            max_distance,
+            distance_per_decade: max_distance - strangers.distance(GATE_FMR / 10.0),
             ..Gate::default()
         }
     }
@@ -184,6 +187,22 @@ mod tests {
                 shape: -0.1,
             },
         }
+    }
+
+    #[test]
+    fn its_gate_tightens_as_strangers_come_in_its_own_space() {
+        let head = Head::new(learned()).unwrap();
+        let (few, many) = (
+            head.gate(),
+            head.gate().tightened(10 * Gate::REFERENCE_PEOPLE),
+        );
+        for (gate, fmr) in [(few, GATE_FMR), (many, GATE_FMR / 10.0)] {
+            let seen = learned().strangers.fmr(gate.max_distance);
+            assert!((seen / fmr - 1.0).abs() < 1e-3, "{seen} for {fmr}");
+        }
+        // 0.6 - 0.4 * (1 - 0.025^0.1), and with 0.0025.
+        assert!((few.max_distance - 0.4766).abs() < 1e-4, "{few:?}");
+        assert!((many.max_distance - 0.4197).abs() < 1e-4, "{many:?}");
     }
 
     #[test]

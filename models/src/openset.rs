@@ -9,7 +9,7 @@ use crate::{
     Error,
     classifier::Classifier,
     embedding::{Embedding, SpaceId, check_dimension},
-    measured::{Measured, PER_DECADE},
+    measured::Measured,
     templates::Templates,
 };
 
@@ -22,6 +22,8 @@ pub struct Gate {
     pub min_margin: f32,
     /// Least classifier probability of the named person.
     pub min_probability: f32,
+    /// How much nearer a template must be for a tenth of the strangers to match by chance, about where `max_distance` is.
+    pub distance_per_decade: f32,
 }
 
 /// Templates of the enrolled people, ready to search.
@@ -91,6 +93,7 @@ impl Default for Gate {
             max_distance: 0.48,
             min_margin: 0.05,
             min_probability: 0.4,
+            distance_per_decade: 0.09,
         }
     }
 }
@@ -105,22 +108,22 @@ impl Gate {
         match Measured::of(space) {
             Some(measured) => Gate {
                 max_distance: measured.max_distance,
+                distance_per_decade: measured.distance_per_decade,
                 ..Gate::default()
             },
             None => Gate::default(),
         }
     }
 
-    /// The gate for a gallery of `people` in a space: `max_distance` shrinks as the gallery grows, because P(stranger
+    /// The gate for a gallery of `people`: `max_distance` shrinks as the gallery grows, because P(stranger
     /// accepted) = 1 - (1 - FMR)^N, so FMR must fall as 1/N.
     ///
     /// `max_distance - distance_per_decade * log10(N / REFERENCE_PEOPLE)`, for N over the reference, and not below 0.
     #[must_use]
-    pub fn tightened(&self, space: &SpaceId, people: usize) -> Gate {
-        let per_decade = Measured::of(space).map_or(PER_DECADE, |m| m.distance_per_decade);
+    pub fn tightened(&self, people: usize) -> Gate {
         let growth = people.max(Self::REFERENCE_PEOPLE) as f32 / Self::REFERENCE_PEOPLE as f32;
         Gate {
-            max_distance: (self.max_distance - per_decade * growth.log10()).max(0.0),
+            max_distance: (self.max_distance - self.distance_per_decade * growth.log10()).max(0.0),
             ..*self
         }
     }
@@ -322,6 +325,7 @@ mod tests {
             max_distance: 0.2,
             min_margin: 0.1,
             min_probability: 0.6,
+            ..Gate::default()
         };
         #[rustfmt::skip]
         let cases = [
@@ -439,14 +443,14 @@ mod tests {
 
     #[test]
     fn gates_tighten_as_galleries_grow() {
-        let (gate, space) = (Gate::default(), space());
+        let gate = Gate::default();
         for people in [0, 1, Gate::REFERENCE_PEOPLE] {
-            assert_eq!(gate.tightened(&space, people), gate, "{people}");
+            assert_eq!(gate.tightened(people), gate, "{people}");
         }
-        let hundred = gate.tightened(&space, 100);
+        let hundred = gate.tightened(100);
         assert!((gate.max_distance - hundred.max_distance - 0.09).abs() < 1e-6);
         assert_eq!(hundred.min_margin, gate.min_margin);
-        assert_eq!(gate.tightened(&space, usize::MAX).max_distance, 0.0);
+        assert_eq!(gate.tightened(usize::MAX).max_distance, 0.0);
     }
 
     #[test]

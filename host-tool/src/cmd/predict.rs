@@ -130,7 +130,7 @@ pub fn judge(home: &Home) -> Result<Judge, Error> {
         .map_or_else(|| Gate::of(&classifier.space), Head::gate);
     let gate = match calibrated.filter(|c| c.space == classifier.space) {
         Some(calibration) => calibration.apply(&mut roster, &templates, &gate)?,
-        None => gate.tightened(roster.space(), roster.people()),
+        None => gate.tightened(roster.people()),
     };
     Ok(Judge {
         roster,

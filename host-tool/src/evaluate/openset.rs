@@ -115,7 +115,7 @@ impl Tally {
             .collect();
         let classifier = Classifier::train(&examples, config)?;
         let roster = Roster::new(space.clone(), &trial.templates)?;
-        let gate = gate.tightened(space, roster.people());
+        let gate = gate.tightened(roster.people());
         let judge = |probe: &Option<Embedding>| match probe {
             Some(probe) => {
                 let judgement = roster.judge(probe, Some(&classifier), &gate)?;
@@ -228,6 +228,7 @@ mod tests {
             max_distance: 0.3,
             min_margin: 0.05,
             min_probability: 0.2,
+            ..Gate::default()
         };
         let figures = run(&space, &[trial], &gate, &TrainConfig::default()).expect("one space");
         assert_eq!(
