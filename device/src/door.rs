@@ -297,7 +297,9 @@ pub fn step(before: State, event: Event, now: Duration, rules: &Rules) -> (State
     let moves = from != to
         || match to {
             Position::Safe => rests,
-            Position::Unlocked => retries,
+            // Whatever goes on unlocked, for longer or for another reason, is said again: the guard locks when what it was
+            // told before is over, and a loop that is late does not see it.
+            Position::Unlocked => retries || mode != was,
             Position::Locked => false,
         };
     let relay = moves.then(|| match to {

@@ -96,7 +96,17 @@ impl World {
                     _ => Event::Recovered(Cause::Relay),
                 }
             }
-            _ => Event::Tick,
+            _ => {
+                self.is_late();
+                match what >> 5 {
+                    0 | 1 => grant(),
+                    2 => Event::Unlock { by: asker() },
+                    3 | 4 => Event::Exit,
+                    5 => Event::Fire { on: true },
+                    6 => Event::Schedule { open: true },
+                    _ => Event::Tick,
+                }
+            }
         };
         self.account(&event);
         self.drive(event)?;
@@ -106,7 +116,21 @@ impl World {
             self.account(&told);
             self.drive(told)?;
         }
+        // Inputs and grants come before time does.
+        if self.state.deadline().is_some_and(|at| at <= self.now) {
+            self.drive(Event::Tick)?;
+        }
         self.judge()
+    }
+
+    /// The loop is busy while a timed unlocking ends, and the guard locks for it.
+    fn is_late(&mut self) {
+        if let Mode::Unlocked { until } = self.state.mode() {
+            self.now = until + Duration::from_millis(300);
+            if self.relay == Position::Unlocked {
+                self.relay = Position::Locked;
+            }
+        }
     }
 
     fn stands_still(&mut self) {

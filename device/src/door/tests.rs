@@ -109,7 +109,8 @@ fn people_get_in_by_a_grant_a_host_or_the_schedule_and_for_no_longer_than_the_ru
     let cases = vec![
         case!("grant": [] (1, grant()) => open(6), OPENS),
         case!("remote unlock": [] (1, unlock()) => open(6), OPENS),
-        case!("grant again": [(1, grant())] (4, grant()) => open(9), None),
+        case!("grant again": [(1, grant())] (4, grant()) => open(9), OPENS),
+        case!("grant, late: the guard has locked meanwhile": [(1, grant())] (8, grant()) => open(13), OPENS),
         case!("early tick": [(1, grant())] (5, Event::Tick) => open(6), None),
         case!("tick": [(1, grant())] (6, Event::Tick) => Mode::Locked, LOCKS),
         case!("denied": [] (1, Event::Denied) => Mode::Locked, None),
@@ -117,7 +118,7 @@ fn people_get_in_by_a_grant_a_host_or_the_schedule_and_for_no_longer_than_the_ru
         case!("schedule": [] (1, schedule(true)) => Mode::OpenBySchedule, OPENS),
         case!("schedule over": [(1, schedule(true))] (9, schedule(false)) => Mode::Locked, LOCKS),
         case!("grant under schedule": [(1, schedule(true)), (1, grant())] (6, Event::Tick)
-            => Mode::OpenBySchedule, None),
+            => Mode::OpenBySchedule, OPENS),
         case!("closed after passing": [(1, grant()), (2, leaf(false)), (2, leaf(true))] (3, leaf(false))
             => Mode::Locked, LOCKS),
         case!("started again": [] (1, Event::Start) => Mode::Locked, None),
@@ -167,7 +168,7 @@ fn the_way_out_stands_through_faults_lockdowns_and_before_the_first_frame() {
     let cases = vec![
         case!("exit": [] (1, Event::Exit) => open(6), OUT),
         case!("exit over": [(1, Event::Exit)] (6, Event::Tick) => Mode::Locked, LOCKS),
-        case!("exit while open": [(1, grant())] (3, Event::Exit) => open(8), None),
+        case!("exit while open": [(1, grant())] (3, Event::Exit) => open(8), OUT),
         case!("exit in lockdown": [(1, lockdown(true))] (2, Event::Exit) => open(7), OUT),
         case!("exit in lockdown over": [(1, lockdown(true)), (2, Event::Exit)] (7, Event::Tick)
             => Mode::LockedDown, LOCKS),

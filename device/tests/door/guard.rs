@@ -115,6 +115,28 @@ fn an_unlocking_ends_in_time_though_the_loop_hangs() {
     assert!(faults(&stage).is_empty(), "it was late, and nothing more");
 }
 
+/// The loop does not hear that the guard has locked; whoever asks to be let out then is.
+#[test]
+fn who_asks_to_be_let_out_of_a_door_that_was_locked_late_gets_out() {
+    let mut stage = Stage::enrolled();
+    stage.board.sim.clock = ClockKind::System;
+    stage.config.door.unlock_ms = 2_000;
+    stage.config.watchdog.stall_ms = 60_000;
+    let (device, mut host, sim) = serving(&stage);
+    unlocked(&mut host, &sim);
+    hang(&sim, Part::Button);
+    until("locked", || !sim.relay.is_on());
+    sim.panel.request_exit();
+    sim.strikes.release();
+    until("let out", || sim.relay.is_on());
+    becomes(&mut host, DoorState::Locked);
+    device.stop();
+    device.join().unwrap();
+    let (locked, unlocked) = (Latch::Locked, Latch::Unlocked);
+    let latches: Vec<Latch> = sim.relay.edges().iter().map(|edge| edge.latch).collect();
+    assert_eq!(latches, [locked, unlocked, locked, unlocked, locked]);
+}
+
 #[test]
 fn a_camera_that_does_not_answer_is_a_fault_until_it_does() {
     let mut stage = Stage::enrolled();
