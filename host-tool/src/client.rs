@@ -409,18 +409,13 @@ impl Client {
             .bytes()
             .take(facelatch_protocol::bundle::MAX_SIGNATURE)
             .collect();
-        let replaced = self.ask_done(&Request::KeysReplace { keys, signature });
-        match &replaced {
-            Ok(()) => return replaced,
-            Err(Error::Garbled { .. } | Error::Silent { .. } | Error::Unsealed { .. }) => {}
-            Err(error) if error.refusal() == Some(&facelatch_protocol::Refusal::Keys) => {}
-            Err(_) => return replaced,
-        }
-        // An earlier answer was lost, or an earlier call got this far.
-        if self.update_status()?.keys_serial == Some(keys.serial) {
-            Ok(())
-        } else {
-            replaced
+        let request = Request::KeysReplace { keys, signature };
+        match self.ask_done(&request) {
+            // The answer was lost: it may have them.
+            Err(Error::Garbled { .. } | Error::Silent { .. } | Error::Unsealed { .. }) => {
+                self.ask_done(&request)
+            }
+            replaced => replaced,
         }
     }
 

@@ -97,13 +97,16 @@ pub fn private_dir(dir: &Path) -> Result<(), Error> {
         .map_err(Error::storage("create", dir))
 }
 
+/// Mode of a file for its owner alone; the folders made for it are too.
+const PRIVATE: u32 = 0o600;
+
 /// Writes `bytes` to `path` by way of a temporary file beside it: a reader sees the old file or the new one, also after
 /// a power cut. Only the file's owner may read it: what this program keeps of people is personal data.
 ///
 /// # Errors
 /// [`Error::Storage`]; the old file is then untouched.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    write_with(path, bytes, 0o600)
+    write_with(path, bytes, PRIVATE)
 }
 
 /// As [`write_atomic`], but for everybody the system's umask allows: pictures asked for on the command line.
@@ -119,7 +122,10 @@ fn write_with(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         Some(_) | None => Path::new("."),
     };
-    fs::create_dir_all(dir).map_err(Error::storage("create", dir))?;
+    match mode == PRIVATE {
+        true => private_dir(dir)?,
+        false => fs::create_dir_all(dir).map_err(Error::storage("create", dir))?,
+    }
     let write = || {
         let mut file = tempfile::Builder::new()
             .prefix(".part-")

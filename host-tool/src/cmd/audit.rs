@@ -20,7 +20,7 @@ use crate::{
     home::unix_ms_now,
     progress::Progress,
     report::count,
-    sealed::write_shared,
+    sealed::write_atomic,
 };
 
 /// Arguments.
@@ -177,7 +177,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     match &args.verb {
         Verb::Export { door, out } => {
             let (export, seen) = fetch(global, &door.to)?;
-            write_shared(out, &export.to_bytes())?;
+            write_atomic(out, &export.to_bytes())?;
             judge_at_door(global, &export, seen, Some(out))
         }
         Verb::Verify {

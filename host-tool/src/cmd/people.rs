@@ -205,11 +205,7 @@ fn rename(
     let Some(known) = home.person(person)? else {
         return Ok(false);
     };
-    if person != to && home.person(to)?.is_some() {
-        return Err(Error::Usage(format!(
-            "the workspace has another person with the id {to}"
-        )));
-    }
+    is_free(home, person, to)?;
     let name = name.cloned().unwrap_or_else(|| known.name.clone());
     let id = to.clone();
     home.put_person(&Person { id, name, ..known })?;
@@ -217,6 +213,16 @@ fn rename(
         home.remove_person(person)?;
     }
     Ok(true)
+}
+
+/// Two people under one id would be one person to every door.
+fn is_free(home: &Home, person: &PersonId, to: &PersonId) -> Result<(), Error> {
+    match person != to && home.person(to)?.is_some() {
+        true => Err(Error::Usage(format!(
+            "the workspace has another person with the id {to}"
+        ))),
+        false => Ok(()),
+    }
 }
 
 fn on_door(global: &Global, home: &Home, client: &mut Client, asked: Asked) -> Result<Exit, Error> {
@@ -243,6 +249,8 @@ fn on_door(global: &Global, home: &Home, client: &mut Client, asked: Asked) -> R
             Err(error) => Err(Error::from(error)),
         },
         Asked::Rename { person, to, name } => {
+            // Before the door renames: the next bundle would join the two there.
+            is_free(home, &person, &to)?;
             let listed = client.people()?;
             let Some(known) = listed.into_iter().find(|p| p.person == person) else {
                 return unknown(global, &person);

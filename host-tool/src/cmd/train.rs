@@ -16,7 +16,7 @@ use crate::{
     Error, Exit,
     calibrate::{calibrate, renew},
     cli::Global,
-    cmd::train::head::{HeadReport, train_head},
+    cmd::train::head::{HeadReport, head_may_go, train_head},
     home::Enrolled,
     progress::Progress,
     report::{count, percent, warn},
@@ -339,6 +339,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             Some(report)
         }
         Some(Metric::Network) => {
+            head_may_go(&home, &home.people()?)?;
             home.put_head(None)?;
             None
         }

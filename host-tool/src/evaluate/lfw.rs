@@ -140,15 +140,13 @@ impl Pair {
 /// # Errors
 /// [`Error::Input`] if it is not there.
 pub fn photo(dir: &Path, name: &str, number: u32) -> Result<PathBuf, Error> {
-    let stem = dir.join(name).join(format!("{name}_{number:04}"));
-    let suffixes = ["jpg", "png", "jpeg", "bmp", "webp"];
-    let mut paths = suffixes
-        .map(|suffix| stem.with_extension(suffix))
-        .into_iter();
+    let folder = dir.join(name);
+    let path = |suffix| folder.join(format!("{name}_{number:04}.{suffix}"));
+    let mut paths = ["jpg", "png", "jpeg", "bmp", "webp"].into_iter().map(path);
     paths
         .find(|path| path.is_file())
         .ok_or_else(|| Error::Input {
-            path: stem.with_extension("jpg"),
+            path: path("jpg"),
             why: "it is named by the pairs and not there".to_owned(),
         })
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     Error,
-    home::{Home, Template},
+    home::{Home, Person},
     progress::Progress,
     report::percent,
 };
@@ -100,17 +100,9 @@ impl fmt::Display for HeadReport {
 /// too few, with how many are needed.
 pub(super) fn train_head(home: &Home, config: &TripletConfig) -> Result<Fitted, Error> {
     let (people, none) = (home.people()?, home.none()?);
-    let old = home.head()?;
+    head_may_go(home, &people)?;
     let mut known: Vec<(Option<String>, Embedding)> = vec![];
     for person in &people {
-        let is_old = |t: &Template| old.as_ref().is_some_and(|head| *head.space() == t.space);
-        if person.templates.iter().any(is_old) {
-            return Err(Error::NotReady(format!(
-                "{} was enrolled at a door behind the head there is now, which another one cannot take over: enroll them \
-                 again from photos, or remove them with `facelatch people remove`",
-                person.id
-            )));
-        }
         for template in &person.templates {
             known.push((Some(person.id.to_string()), template.embedding()?));
         }
@@ -125,13 +117,32 @@ pub(super) fn train_head(home: &Home, config: &TripletConfig) -> Result<Fitted, 
     Ok(fitted?)
 }
 
+/// Whether the head there is can go without taking anybody with it.
+///
+/// # Errors
+/// [`Error::NotReady`] if somebody was enrolled at a door behind it.
+pub(super) fn head_may_go(home: &Home, people: &[Person]) -> Result<(), Error> {
+    let Some(head) = home.head()? else {
+        return Ok(());
+    };
+    let behind = |person: &&Person| person.templates.iter().any(|t| t.space == *head.space());
+    match people.iter().find(behind) {
+        None => Ok(()),
+        Some(person) => Err(Error::NotReady(format!(
+            "{} was enrolled at a door behind the head there is now, which nothing else can take over: enroll them again \
+             from photos, or remove them with `facelatch people remove`",
+            person.id
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use facelatch_models::{classifier::TrainConfig, embedding::SpaceId};
     use facelatch_protocol::{DisplayName, PersonId};
 
     use super::*;
-    use crate::{home::Person, train::train};
+    use crate::{home::Template, train::train};
 
     const DIM: usize = 24;
 
