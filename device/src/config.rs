@@ -377,6 +377,12 @@ impl Config {
                 config.vote.window, config.vote.needed
             ));
         }
+        let (every, gap) = (config.camera.frame_interval_ms, config.vote.max_gap_ms);
+        if config.vote.needed > 1 && every >= gap {
+            return Err(format!(
+                "camera.frame_interval_ms is {every}: give less than vote.max_gap_ms, {gap}, or no face is seen twice"
+            ));
+        }
         let pairing = config.pairing.hold_ms;
         if pairing > 0 && config.enroll.hold_ms >= pairing {
             return Err(format!(

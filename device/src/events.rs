@@ -58,8 +58,10 @@ impl Events {
     /// [`Error::Storage`] if it could not be written; listeners are told all the same.
     pub fn record(&mut self, unix_ms: u64, what: What) -> Result<(), Error> {
         let written = self.audit.append(unix_ms, what.clone());
-        // An event that could not be written still needs a number that grows.
-        self.last_seq = *written.as_ref().unwrap_or(&(self.last_seq + 1));
+        // Numbers grow, whether an event could be written or not: listeners ask for what they missed by number. So after a
+        // failure they run ahead of the record's until the next start.
+        let next = self.last_seq + 1;
+        self.last_seq = written.as_ref().map_or(next, |seq| next.max(*seq));
         if let What::Event(kind) = what {
             log::info!("{}", Sentence(&kind));
             self.tell(Event {

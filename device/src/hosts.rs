@@ -110,13 +110,18 @@ impl Hosts {
             let bytes = match fs::read(&path) {
                 Ok(bytes) => bytes,
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(e) => return Err(Error::storage("read", &path)(e)),
+                Err(e) => {
+                    log::error!("cannot read {}: {e}", path.display());
+                    damaged = Some(path);
+                    continue;
+                }
             };
             if let Some(state) = hosts.parse(&bytes) {
                 if let Some(other) = damaged.take() {
                     log::error!("{} was damaged; its copy is used", other.display());
                 }
                 hosts.state = Mutex::new(state);
+                hosts.make_alike(&bytes);
                 return Ok(hosts);
             }
             damaged = Some(path);
@@ -127,6 +132,19 @@ impl Hosts {
                 path,
                 why: "its bytes were changed or cut",
             }),
+        }
+    }
+
+    /// Writes what is damaged, gone or older than the copy in use, as a power cut between the two leaves it: a host that was
+    /// revoked must not come back with an old copy.
+    fn make_alike(&self, sealed: &[u8]) {
+        for path in FILES.map(|name| self.folder.join(name)) {
+            if fs::read(&path).is_ok_and(|bytes| bytes == sealed) {
+                continue;
+            }
+            if let Err(error) = replace_private(&path, sealed) {
+                log::error!("cannot write {}: {error}", path.display());
+            }
         }
     }
 
@@ -163,7 +181,7 @@ impl Hosts {
     /// Whether anybody can administer this door.
     #[must_use]
     pub fn has_admin(&self) -> bool {
-        self.lock().hosts.values().any(|h| h.role == Role::Admin)
+        has_admin(&self.lock().hosts)
     }
 
     /// The keys that sign bundles; `None` until an admin has paired.
@@ -253,6 +271,9 @@ impl Hosts {
                 paired_unix_ms: unix_ms,
             },
         );
+        if has_admin(&state.hosts) && !has_admin(&hosts) {
+            return Err(Refused::LastAdmin.into());
+        }
         let brought = pairing.keys.filter(|_| role == Role::Admin);
         let trusted = state.trusted.or(brought);
         self.write(&hosts, trusted)?;
@@ -272,7 +293,7 @@ impl Hosts {
         let mut state = self.lock();
         let mut hosts = state.hosts.clone();
         hosts.remove(host).ok_or(Refused::Unknown)?;
-        if !hosts.values().any(|host| host.role == Role::Admin) {
+        if !has_admin(&hosts) {
             return Err(Refused::LastAdmin.into());
         }
         self.write(&hosts, state.trusted)?;
@@ -280,13 +301,17 @@ impl Hosts {
         Ok(())
     }
 
-    /// Replaces the keys that sign bundles: newer ones, named by one of the old.
+    /// Replaces the keys that sign bundles: newer ones, named by one of the old. The ones it has already are taken again,
+    /// for a host that has lost the answer; others of the same serial never.
     ///
     /// # Errors
     /// [`Error::Hosts`], [`Error::Storage`].
     pub fn replace_keys(&self, keys: TrustedKeys, signature: &[u8]) -> Result<(), Error> {
         let mut state = self.lock();
         let old = state.trusted.ok_or(Refused::Keys)?;
+        if keys == old {
+            return Ok(());
+        }
         let text = std::str::from_utf8(signature).map_err(|_| Refused::Keys)?;
         if keys.serial <= old.serial {
             return Err(Refused::Keys.into());
@@ -328,12 +353,16 @@ impl Hosts {
         let plain =
             postcard::to_allocvec(&stored).map_err(|e| Error::Bug(format!("hosts: {e}")))?;
         let sealed = self.sealing.seal(PURPOSE.as_bytes(), &plain)?;
-        for name in FILES {
-            let path = self.folder.join(name);
-            replace_private(&path, &sealed).map_err(Error::storage("write", &path))?;
-        }
+        let first = self.folder.join(FILES[0]);
+        replace_private(&first, &sealed).map_err(Error::storage("write", &first))?;
+        // What the first says is so. A copy that cannot be written now is by the next change, or at the next start.
+        self.make_alike(&sealed);
         Ok(())
     }
+}
+
+fn has_admin(hosts: &BTreeMap<PublicKey, Host>) -> bool {
+    hosts.values().any(|host| host.role == Role::Admin)
 }
 
 /// A host that has shown that it knows a code.
@@ -532,8 +561,10 @@ mod tests {
             .replace_keys(next, signed(1, &next).as_bytes())
             .unwrap();
         assert_eq!(open(&dir).unwrap().trusted(), Some(next));
-        let replayed = hosts.replace_keys(next, signed(1, &next).as_bytes());
-        assert_eq!(refused(replayed), Refused::Keys);
+        hosts.replace_keys(next, b"").expect("the ones it has");
+        let of_one_serial = trusted(2, 0, 2);
+        let other = hosts.replace_keys(of_one_serial, signed(2, &of_one_serial).as_bytes());
+        assert_eq!(refused(other), Refused::Keys);
     }
 
     #[test]
@@ -548,7 +579,10 @@ mod tests {
             for bytes in [&changed[..], &whole[..at]] {
                 fs::write(&file, bytes).unwrap();
                 assert!(open(&dir).unwrap().has_admin(), "byte {at}");
-                fs::write(&copy, bytes).unwrap();
+                assert_eq!(fs::read(&file).unwrap(), whole, "mended from its copy");
+                for path in [&file, &copy] {
+                    fs::write(path, bytes).unwrap();
+                }
                 let both = open(&dir).map(|_| ());
                 assert!(matches!(both, Err(Error::KeysDamaged { .. })), "byte {at}");
                 fs::write(&copy, &whole).unwrap();
@@ -556,5 +590,33 @@ mod tests {
         }
         fs::remove_file(&file).unwrap();
         assert!(open(&dir).unwrap().has_admin());
+    }
+
+    #[test]
+    fn a_copy_that_a_power_cut_left_old_does_not_bring_a_revoked_host_back() {
+        let dir = TempDir::new().unwrap();
+        let hosts = open(&dir).unwrap();
+        paired(&hosts, 1, Role::Admin).unwrap();
+        paired(&hosts, 2, Role::Operator).unwrap();
+        let [file, copy] = FILES.map(|name| dir.path().join(name));
+        let old = fs::read(&copy).unwrap();
+        hosts.revoke(&PublicKey([2; 32])).unwrap();
+        fs::write(&copy, old).unwrap();
+        open(&dir).unwrap();
+        fs::write(&file, "").unwrap();
+        assert_eq!(open(&dir).unwrap().role(&PublicKey([2; 32])), None);
+    }
+
+    #[test]
+    fn the_last_admin_does_not_pair_themselves_away() {
+        let dir = TempDir::new().unwrap();
+        let hosts = open(&dir).unwrap();
+        paired(&hosts, 1, Role::Admin).unwrap();
+        assert_eq!(
+            refused(paired(&hosts, 1, Role::Operator)),
+            Refused::LastAdmin
+        );
+        paired(&hosts, 2, Role::Admin).unwrap();
+        assert_eq!(paired(&hosts, 1, Role::Operator).unwrap(), Role::Operator);
     }
 }

@@ -297,6 +297,10 @@ impl Ledger {
     /// # Errors
     /// [`Error::Ledger`].
     pub fn rename(&mut self, from: &PersonId, to: &PersonId, now: Duration) -> Result<(), Error> {
+        // A damaged one knows nobody.
+        if self.damaged.is_some() {
+            return Ok(());
+        }
         self.change(now, |contents| {
             if let Some(personal) = contents.people.remove(from) {
                 contents.put(to, personal);

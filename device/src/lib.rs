@@ -50,7 +50,7 @@ use std::{
 
 use facelatch_boards::{Board, BoardFile, Camera, sim};
 use facelatch_models::plans::PlanCache;
-use facelatch_protocol::{PairingCode, PublicKey, RollbackReason, RolledBack, Text};
+use facelatch_protocol::{PairingCode, PublicKey, RollbackReason, RolledBack, SpaceName, Text};
 
 use crate::{
     audit::{Audit, What},
@@ -143,7 +143,7 @@ impl Device {
         let gallery = Gallery::open(&data.join(GALLERY), &keys.sealing, limits)?;
         let now = board.clock.now();
         let ledger = Ledger::open(&data, &keys.sealing, !set_up.exists(), now)?;
-        let events = open_events(&data, &config, board.clock.unix_ms())?;
+        let events = Events::new(Audit::open(&data.join(AUDIT), config.audit())?);
         let slots = store::Limits {
             max_bundle_bytes: config.link.max_bundle_bytes,
         };
@@ -160,7 +160,9 @@ impl Device {
             frames_left: Arc::new(AtomicU32::new(config.update.trial_frames)),
         };
         let rolled_back_before = store.rolled_back().cloned();
-        let prepared = loader.start(&mut store, &trial, board.clock.unix_ms())?;
+        let prepared = loader.start(&mut store, &trial, board.clock.unix_ms(), |prepared| {
+            run::people::fits(&gallery, prepared)
+        })?;
         let rolled_back = store.rolled_back().cloned();
 
         let (inbox_sender, inbox) = channel();
@@ -198,21 +200,27 @@ impl Device {
             progress: store.progress(),
             updates,
         };
-        let link_config = config.link();
-        let name = config.link.name.clone();
+        // Before anything is on record: a start that fails for want of a port, again and again, must not fill the record.
+        let link = Link::start(
+            &config.link(),
+            &config.link.name,
+            Arc::clone(&hosts),
+            Routes { device, bundles },
+        )?;
+        let tcp_address = link.tcp_address();
         let (mut running, camera) = Running::assemble(board, config, parts, prepared)?;
         if let Some(rolled_back) =
             rolled_back.filter(|now| Some(now) != rolled_back_before.as_ref())
         {
-            running.rolled_back(&rolled_back)?;
+            unless_full(running.rolled_back(&rolled_back))?;
         }
         for damaged in store.damaged() {
-            running.rolled_back(&RolledBack {
+            unless_full(running.rolled_back(&RolledBack {
                 id: *damaged,
                 unix_ms: running.unix_ms(),
                 reason: RollbackReason::SelfTest,
                 text: Text::cut("it is damaged on the disk: push a bundle again"),
-            })?;
+            }))?;
         }
         if let Some(in_use) = store.in_use() {
             // Its people are in the gallery now.
@@ -223,14 +231,7 @@ impl Device {
                 );
             }
         }
-        running.first_pairing()?;
-        let link = Link::start(
-            &link_config,
-            &name,
-            Arc::clone(&hosts),
-            Routes { device, bundles },
-        )?;
-        let tcp_address = link.tcp_address();
+        unless_full(running.first_pairing())?;
         let around = Around {
             hosts: Arc::clone(&hosts),
             trial,
@@ -374,11 +375,16 @@ fn open_keys(data: &Path) -> Result<DeviceKeys, Error> {
     DeviceKeys::open(&folder, is_new)
 }
 
-fn open_events(data: &Path, config: &Config, unix_ms: u64) -> Result<Events, Error> {
-    let mut events = Events::new(Audit::open(&data.join(AUDIT), config.audit())?);
-    let software = Text::cut(env!("CARGO_PKG_VERSION"));
-    events.record(unix_ms, What::Started { software })?;
-    Ok(events)
+/// What cannot be written at the start, for want of room, keeps no door from starting: people get out. It shows again with
+/// the first frame, as a fault that ends when there is room.
+fn unless_full(done: Result<(), Error>) -> Result<(), Error> {
+    match done {
+        Err(error @ Error::Storage { .. }) => {
+            log::error!("{error}");
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 /// The camera's thread: one frame for each that is wanted.
@@ -457,7 +463,6 @@ impl Running {
             config,
             board: board.name,
             clock: board.clock,
-            clock_moved_ms: 0,
             relay: guard,
             panel: board.panel,
             networks,
@@ -489,16 +494,35 @@ impl Running {
             quiet_at: None,
             retry_at: Duration::ZERO,
         };
-        running.adopt(prepared)?;
-        if let Some(other) = running
-            .gallery
-            .other_space(running.networks.embedder.space().as_str())
-        {
-            return Err(Error::Space {
-                expected: running.networks.embedder.space().as_str().to_owned(),
-                found: other.to_string(),
-            });
+        let software = Text::cut(env!("CARGO_PKG_VERSION"));
+        unless_full(running.noted(What::Started { software }))?;
+        if let Some(bundle) = running.install(prepared)? {
+            unless_full(running.note_running(bundle))?;
         }
+        running.people_fit()?;
         Ok((running, board.camera))
+    }
+
+    /// People whose networks are gone.
+    ///
+    /// # Errors
+    /// [`Error::Space`] without a bundle: whoever installed other networks is there to hear of it. Where a bundle was lost,
+    /// the door starts, nobody passes, and a host can push another.
+    fn people_fit(&mut self) -> Result<(), Error> {
+        let expected = self.networks.embedder.space().as_str().to_owned();
+        let Some(found) = self
+            .gallery
+            .other_space(&expected)
+            .map(SpaceName::to_string)
+        else {
+            return Ok(());
+        };
+        let error = Error::Space { expected, found };
+        if self.progress.active.is_none() {
+            return Err(error);
+        }
+        log::error!("{error}");
+        self.note_fault(&error.to_string());
+        Ok(())
     }
 }

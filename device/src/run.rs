@@ -17,7 +17,7 @@ mod flag;
 mod inputs;
 mod lockdown;
 mod pairing;
-mod people;
+pub(crate) mod people;
 mod schedule;
 mod second;
 mod see;
@@ -110,7 +110,6 @@ pub(crate) struct Running {
     pub(crate) board: String,
     pub(crate) data: PathBuf,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) clock_moved_ms: i64,
     pub(crate) relay: Guard,
     pub(crate) panel: Panel,
     pub(crate) rules: door::Rules,

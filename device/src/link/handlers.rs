@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use facelatch_protocol::{
     BundleFault, Digest, DisplayName, NotEnrolled, PEOPLE_PER_PAGE, PeoplePage, PersonId,
-    PublicKey, Refusal, Request, Response, Role, SpaceName, Status, Template, Text,
+    PublicKey, Refusal, Request, Response, Role, SpaceName, Status, Template, Text, TrustedKeys,
     VERSION_HIGHEST,
 };
 use sha2::{Digest as _, Sha256};
@@ -258,8 +258,9 @@ fn person_rename(
     }
     running.gallery.rename_person(person, to, name)?;
     let now = running.clock.now();
-    running.visits.ledger.rename(person, to, now)?;
+    let visits = running.visits.ledger.rename(person, to, now);
     let person = person.clone();
+    // They are at the door under the new id, whatever became of their visits.
     running.people_changed(match person == *to {
         true => What::PersonRenamed { person },
         false => What::PersonMoved {
@@ -267,6 +268,7 @@ fn person_rename(
             to: to.clone(),
         },
     })?;
+    visits?;
     Ok(Response::Done)
 }
 
@@ -295,12 +297,16 @@ fn asker(running: &Running, host: Option<PublicKey>) -> Result<Asker, Error> {
 
 fn pair(running: &mut Running, pairing: &Pairing) -> Result<Response, Error> {
     let unix_ms = running.unix_ms();
+    let before = running.hosts.trusted();
     let role = running.hosts.pair(pairing, unix_ms, Instant::now())?;
     running.noted(What::HostPaired {
         host: pairing.host,
         name: pairing.name.clone(),
         role,
     })?;
+    if let (None, Some(TrustedKeys { serial, .. })) = (before, running.hosts.trusted()) {
+        running.noted(What::KeysReplaced { serial })?;
+    }
     Ok(Response::Paired { role })
 }
 
@@ -392,8 +398,7 @@ fn time_sync(running: &mut Running, unix_ms: u64) -> Response {
     if !PLAUSIBLE_UNIX_MS.contains(&unix_ms) {
         return Response::Refused(Refusal::Time);
     }
-    let moved_ms = running.set_clock(unix_ms);
-    running.time_was_told();
+    let moved_ms = running.time_is_told(unix_ms);
     Response::Time {
         unix_ms: running.unix_ms(),
         moved_ms,

@@ -184,7 +184,9 @@ impl Session<'_> {
         let (hosts, device) = (&*self.shared.hosts, self.shared.device.as_str());
         let order = self.order();
         let stage = std::mem::replace(&mut self.stage, Stage::Silent);
-        self.turn()?;
+        if !self.turn()? {
+            return self.refuse_clear(id, Refusal::Busy);
+        }
         let stepped = match (stage, purpose) {
             (Stage::Greeted(versions), Purpose::Session) => {
                 greeting::paired(hosts, device, versions, order, message)
@@ -225,18 +227,18 @@ impl Session<'_> {
         }
     }
 
-    /// Waits for a turn to work on a handshake.
-    fn turn(&mut self) -> Result<(), End> {
+    /// Waits for a turn to work on a handshake; false if none came in time.
+    fn turn(&mut self) -> Result<bool, End> {
         loop {
             let wait = self.shared.handshakes.take(Instant::now());
             if wait.is_zero() {
-                return Ok(());
+                return Ok(true);
             }
             if self.shared.stop.wait(wait) {
                 return Err(End::Stopping);
             }
             if Instant::now() >= self.deadline() {
-                return self.refuse_clear(0, Refusal::Busy);
+                return Ok(false);
             }
         }
     }

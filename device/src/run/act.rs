@@ -114,7 +114,7 @@ impl Running {
         self.step(door::Event::Fault(cause));
     }
 
-    pub(super) fn note_fault(&mut self, why: &str) {
+    pub(crate) fn note_fault(&mut self, why: &str) {
         let unix_ms = self.unix_ms();
         self.last_fault = Some(facelatch_protocol::Fault {
             unix_ms,
@@ -192,21 +192,6 @@ impl Running {
         }
     }
 
-    /// Wall time, milliseconds since 1970, as set by the last time synchronisation.
-    pub(crate) fn unix_ms(&self) -> u64 {
-        self.clock
-            .unix_ms()
-            .saturating_add_signed(self.clock_moved_ms)
-    }
-
-    /// Sets the wall time and returns how far it moved, in milliseconds.
-    pub(crate) fn set_clock(&mut self, unix_ms: u64) -> i64 {
-        let moved_ms = difference_ms(unix_ms, self.unix_ms());
-        self.clock_moved_ms = self.clock_moved_ms.saturating_add(moved_ms);
-        self.record(What::ClockSet { moved_ms });
-        moved_ms
-    }
-
     /// The door's state in the words of the link.
     pub(crate) fn door_state(&self) -> DoorState {
         self.state_of(self.door.mode())
@@ -234,10 +219,4 @@ impl Running {
             Mode::Stopped => DoorState::Stopped,
         }
     }
-}
-
-/// `to - from`, at most what fits.
-fn difference_ms(to: u64, from: u64) -> i64 {
-    let apart = i64::try_from(to.abs_diff(from)).unwrap_or(i64::MAX);
-    if to >= from { apart } else { -apart }
 }

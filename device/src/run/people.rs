@@ -17,7 +17,7 @@ use crate::{
     audit::What,
     config::Config,
     error::Error,
-    gallery::{self, Incoming},
+    gallery::{self, Gallery, Incoming},
     identify::Matcher,
     link::handlers,
     swap::{Prepared, Step},
@@ -100,11 +100,7 @@ impl Running {
     pub(super) fn swap(&mut self, step: Step) -> Result<(), Refusal> {
         let done = match step {
             Step::Offer(prepared) => {
-                let fits = match incoming(&prepared) {
-                    Some(incoming) => self.gallery.accepts(&incoming),
-                    None => Ok(()),
-                };
-                if let Err(error) = fits {
+                if let Err(error) = fits(&self.gallery, &prepared) {
                     log::warn!("bundle refused: {error}");
                     return Err(match error {
                         Error::Space { .. } => Refusal::Bundle(BundleFault::Space),
@@ -146,6 +142,19 @@ impl Running {
 
     /// Takes over a bundle's people and networks. What was there before of people is kept while it is on trial.
     pub(crate) fn adopt(&mut self, prepared: Prepared) -> Result<(), Error> {
+        match self.install(prepared)? {
+            Some(bundle) => self.note_running(bundle),
+            None => Ok(()),
+        }
+    }
+
+    /// The bundle taken over is in use now: on record.
+    pub(crate) fn note_running(&mut self, bundle: Digest) -> Result<(), Error> {
+        self.update(bundle, UpdateStep::Running)
+    }
+
+    /// As [`Running::adopt`], but for the last word on record; the bundle that is in use now.
+    pub(crate) fn install(&mut self, prepared: Prepared) -> Result<Option<Digest>, Error> {
         let bundle = prepared.bundle.map(|bundle| bundle.digest);
         // Its templates would be of the networks of before.
         self.end_enrollment(NotEnrolled::Fault);
@@ -171,11 +180,8 @@ impl Running {
         self.calibration = prepared.calibration;
         self.adopt_policy(prepared.policy, is_meant)?;
         self.people_are_new();
-        let Some(digest) = bundle else {
-            return Ok(());
-        };
-        self.updates.on_trial = prepared.on_trial.then_some(digest);
-        self.update(digest, UpdateStep::Running)
+        self.updates.on_trial = bundle.filter(|_| prepared.on_trial);
+        Ok(bundle)
     }
 
     /// The bundle on trial has proved itself.
@@ -213,6 +219,19 @@ impl Running {
             people: config.gallery.max_people,
             templates: config.gallery.max_templates_per_person,
         }
+    }
+}
+
+/// Whether [`Running::adopt`] has a place for what a bundle brings.
+///
+/// # Errors
+/// As for [`Gallery::accepts`].
+pub(crate) fn fits(gallery: &Gallery, prepared: &Prepared) -> Result<(), Error> {
+    let bundle = prepared.bundle.map(|bundle| bundle.digest);
+    let was_there = gallery.bundle() == bundle || gallery.before() == Some(bundle);
+    match incoming(prepared) {
+        Some(incoming) if !was_there => gallery.accepts(&incoming),
+        Some(_) | None => Ok(()),
     }
 }
 

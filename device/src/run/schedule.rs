@@ -13,6 +13,7 @@ use facelatch_protocol::{PersonId, PolicyStatus};
 
 use super::{Running, flag::keep};
 use crate::{
+    audit::What,
     config::TrustClock,
     door::{Event, Record},
     error::Error,
@@ -29,10 +30,8 @@ const LOOK_AGAIN_MS: u64 = 24 * 60 * 60 * 1_000;
 /// What the loop knows of time and schedule.
 #[derive(Debug, Default)]
 pub(crate) struct Hours {
-    /// A host has told the time since the start.
-    told: bool,
-    /// It did when the system did not know it.
-    told_before_system: bool,
+    /// What a host has told since the start.
+    told: Option<Told>,
     /// The policy that was in force cannot be read.
     pub(super) policy_lost: bool,
     /// When a frame last showed a deny-listed face.
@@ -43,6 +42,16 @@ pub(crate) struct Hours {
     entered: bool,
     /// What the door was told.
     open: bool,
+}
+
+/// The time as a host told it. It goes on by the clock that does not jump: whoever sets the system's clock later, a time
+/// server or a person, has not told the door.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    unix_ms: u64,
+    at: Duration,
+    /// The system did not know the time then.
+    before_system: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +110,7 @@ impl Running {
     pub(crate) fn time(&self) -> Clock {
         let unix_ms = self.unix_ms();
         let is_known = match self.config.policy.trust_clock {
-            TrustClock::Synchronised => self.hours.told || self.clock.is_trusted(),
+            TrustClock::Synchronised => self.hours.told.is_some() || self.clock.is_trusted(),
             TrustClock::Always => true,
         };
         match is_known && PLAUSIBLE_UNIX_MS.contains(&unix_ms) {
@@ -110,18 +119,39 @@ impl Running {
         }
     }
 
-    /// A host told the time.
-    pub(crate) fn time_was_told(&mut self) {
-        self.hours.told = true;
-        self.hours.told_before_system = !self.clock.is_trusted();
+    /// Wall time, milliseconds since 1970: as a host told it, else the system's.
+    pub(crate) fn unix_ms(&self) -> u64 {
+        match self.hours.told {
+            Some(told) => {
+                let since = self.clock.now().saturating_sub(told.at).as_millis();
+                let since = u64::try_from(since).unwrap_or(u64::MAX);
+                told.unix_ms.saturating_add(since)
+            }
+            None => self.clock.unix_ms(),
+        }
+    }
+
+    /// A host tells the time. Returns how far it moved, in milliseconds.
+    pub(crate) fn time_is_told(&mut self, unix_ms: u64) -> i64 {
+        self.take_time(Some(Told {
+            unix_ms,
+            at: self.clock.now(),
+            before_system: !self.clock.is_trusted(),
+        }))
+    }
+
+    fn take_time(&mut self, told: Option<Told>) -> i64 {
+        let before = self.unix_ms();
+        self.hours.told = told;
+        let moved_ms = difference_ms(self.unix_ms(), before);
+        self.record(What::ClockSet { moved_ms });
+        moved_ms
     }
 
     /// Time passed, or was set: the schedule may open or close the door.
     pub(super) fn keep_hours(&mut self) {
-        if self.hours.told_before_system && self.clock.is_trusted() {
-            // What a host added to the system's time was right only for the time it showed then.
-            self.hours.told_before_system = false;
-            self.set_clock(self.clock.unix_ms());
+        if self.hours.told.is_some_and(|told| told.before_system) && self.clock.is_trusted() {
+            self.take_time(None);
         }
         let holds = self.schedule_holds();
         self.hours.entered &= holds;
@@ -204,4 +234,10 @@ impl Running {
             inside: self.inside(),
         }
     }
+}
+
+/// `to - from`, at most what fits.
+fn difference_ms(to: u64, from: u64) -> i64 {
+    let apart = i64::try_from(to.abs_diff(from)).unwrap_or(i64::MAX);
+    if to >= from { apart } else { -apart }
 }

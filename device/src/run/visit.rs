@@ -13,7 +13,10 @@
 //! somebody leaves, not who; so it changes nothing here, and only a host says it ([`Running::passed_out`]), be it for a
 //! reader inside or for another door.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use facelatch_boards::Pattern;
 use facelatch_policy::{Pass, Passback};
@@ -32,14 +35,17 @@ use crate::{
     vote::{Decision, Outcome},
 };
 
+/// Tracks remembered as counted: more than there are people before a door at once.
+const COUNTED: usize = 32;
+
 /// What the loop remembers of visits.
 pub(crate) struct Visits {
     /// What outlives the process.
     pub(crate) ledger: Ledger,
-    /// The track that was counted last.
-    counted: Option<u32>,
+    /// The tracks counted last, oldest first.
+    counted: VecDeque<u32>,
     /// Who was let in, while the door is still unlocked.
-    entering: Option<PersonId>,
+    entering: BTreeSet<PersonId>,
 }
 
 /// A decision on its way to the door.
@@ -66,14 +72,26 @@ impl Visits {
     pub(crate) fn new(ledger: Ledger) -> Visits {
         Visits {
             ledger,
-            counted: None,
-            entering: None,
+            counted: VecDeque::new(),
+            entering: BTreeSet::new(),
         }
     }
 
     /// The next denial counts, whichever face it is.
     pub(super) fn count_anew(&mut self) {
-        self.counted = None;
+        self.counted.clear();
+    }
+
+    /// Whether a track has not been counted; from now on it has.
+    fn counts(&mut self, track: u32) -> bool {
+        if self.counted.contains(&track) {
+            return false;
+        }
+        if self.counted.len() == COUNTED {
+            self.counted.pop_front();
+        }
+        self.counted.push_back(track);
+        true
     }
 }
 
@@ -126,8 +144,7 @@ impl Running {
         let Outcome::Granted { person } = &decision.outcome else {
             return false;
         };
-        let entering = self.visits.entering.as_ref();
-        let same = entering.is_some_and(|entering| **entering == **person);
+        let same = self.visits.entering.iter().any(|id| **id == **person);
         let is_counted =
             |pass: Pass| pass.pin_needed || pass.visits.is_some() || pass.passback != Passback::Off;
         let counted = self.terms(person).is_some_and(|(_, pass)| is_counted(pass));
@@ -139,7 +156,9 @@ impl Running {
         let Some((id, pass)) = self.terms(&person) else {
             return self.turned_away(policy::Reason::Removed, visit, false);
         };
-        let opens = self.door.lets_in().is_ok();
+        if self.door.lets_in().is_err() {
+            return self.turned_away(policy::Reason::Fault, visit, false);
+        }
         let again = pass.passback == Passback::Soft && self.is_inside(&id);
         let remembered = pass.passback != Passback::Off;
         let entry = Entry {
@@ -147,18 +166,15 @@ impl Running {
             inside_since_unix_ms: remembered.then(|| self.unix_ms()),
             pin: typed != Typed::Nothing,
         };
-        let mut before = None;
-        if opens {
-            let now = self.clock.now();
-            match self.visits.ledger.let_in(&id, entry, now) {
-                Ok(known) => before = Some(known),
-                Err(error) => {
-                    self.fault(Cause::Ledger, &error.to_string());
-                    return self.turned_away(policy::Reason::Fault, visit, false);
-                }
+        let now = self.clock.now();
+        let before = match self.visits.ledger.let_in(&id, entry, now) {
+            Ok(before) => before,
+            Err(error) => {
+                self.fault(Cause::Ledger, &error.to_string());
+                return self.turned_away(policy::Reason::Fault, visit, false);
             }
-            self.visits.counted = None;
-        }
+        };
+        self.visits.count_anew();
         let ruling = Ruling::Pass {
             person: person.clone(),
         };
@@ -175,9 +191,9 @@ impl Running {
             self.step(door::Event::Grant { person });
         }
         if self.door.lets_in().is_ok() {
-            self.visits.entering = Some(id);
+            self.visits.entering.insert(id);
             self.show_ready();
-        } else if let Some(before) = before {
+        } else {
             self.takes_back(&id, before);
         }
     }
@@ -225,12 +241,8 @@ impl Running {
             | Mode::Fault
             | Mode::Stopped => false,
         };
-        let counts = attempts::counts(events::wire_reason(reason));
-        let another = visit.track.is_some() && self.visits.counted != visit.track;
-        if guards && counts && another {
-            self.visits.counted = visit.track;
-        }
-        guards && counts && another
+        let counts = guards && attempts::counts(events::wire_reason(reason));
+        counts && visit.track.is_some_and(|track| self.visits.counts(track))
     }
 
     /// What follows from a denial that was counted.
@@ -281,7 +293,7 @@ impl Running {
     /// Time passed: lockouts end, and so does an entry.
     pub(super) fn visits_tick(&mut self, now: Duration) {
         if !self.is_unlocked() {
-            self.visits.entering = None;
+            self.visits.entering.clear();
         }
         let (ended, kept) = self.visits.ledger.tick(now);
         if let Err(error) = kept {
@@ -319,7 +331,7 @@ impl Running {
             Some(_) => ledger.begin_anew(now)?,
             None => ledger.clear(now)?,
         }
-        self.visits.counted = None;
+        self.visits.count_anew();
         self.step(door::Event::Recovered(Cause::Ledger));
         self.show_ready();
         Ok(())

@@ -120,7 +120,8 @@ impl Loader {
     }
 
     /// What to start with: the bundle on trial unless it has failed too often, the active one, the previous one if that
-    /// cannot be opened, else the installed networks.
+    /// cannot be opened, else the installed networks. A bundle whose networks the people at the door do not `fit` is none
+    /// of these: people stay, whatever becomes of bundles.
     ///
     /// # Errors
     /// [`Error::Models`] if there are no networks at all.
@@ -129,6 +130,7 @@ impl Loader {
         store: &mut Store,
         trial: &TrialRules,
         unix_ms: u64,
+        fits: impl Fn(&Prepared) -> Result<(), Error>,
     ) -> Result<Prepared, Error> {
         if let Some(on_trial) = store.on_trial() {
             let starts = store.start_trial().unwrap_or_else(|error| {
@@ -142,10 +144,13 @@ impl Loader {
             }
         }
         while let Some(in_use) = store.in_use() {
-            let error = match self.open(store, in_use) {
+            let opened = self.open(store, in_use);
+            let error = match opened.and_then(|prepared| fits(&prepared).map(|()| prepared)) {
                 Ok(prepared) => return Ok(prepared),
                 Err(error) => error,
             };
+            // Whatever was loaded is gone with it.
+            self.loaded = None;
             log::error!("bundle {}: {error}; going back", in_use.digest);
             if store.on_trial().is_none() && store.previous().is_none() {
                 break;

@@ -4,7 +4,7 @@ use std::fs;
 
 use facelatch_boards::{CameraFacts, Latch, sim::Visitor};
 use facelatch_device::{StopAfter, audit::What};
-use facelatch_protocol::{DoorState, EventKind, Request, Response};
+use facelatch_protocol::{DoorState, EventKind, Reason, Request, Response};
 
 use crate::{
     host::Host,
@@ -76,6 +76,26 @@ fn a_relay_that_does_not_obey_is_a_fault() {
     device.stop();
     device.join().unwrap();
     assert!(faults(&stage)[0].starts_with("relay: "));
+}
+
+#[test]
+fn nobody_is_said_to_be_let_in_while_something_is_broken() {
+    let stage = Stage::enrolled();
+    let device = stage.start();
+    let mut host = Host::connect(&device);
+    while host.ask(Request::DoorState) != Response::Door(DoorState::Locked) {}
+    device.sim().unwrap().panel.break_door_sensor(true);
+    while host.ask(Request::DoorState) != Response::Door(DoorState::Fault) {}
+    show(&device, visitor("visitors/obama2.jpg"));
+    assert!(!was_unlocked(&latch(&device)));
+    device.stop();
+    device.join().unwrap();
+    let told: Vec<_> = stage
+        .visits()
+        .into_iter()
+        .map(|(granted, why, _)| (granted, why))
+        .collect();
+    assert_eq!(told, [(false, Reason::Fault)]);
 }
 
 /// Root may write anywhere, so the disk is made unwritable by taking the folder of the next file away.

@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use facelatch_boards::Latch;
+use facelatch_boards::{Latch, sim::Visitor};
 use facelatch_device::{Device, audit::What};
 use facelatch_protocol::{
     Digest, DoorState, EventKind, Opener, PolicyStatus, Reason, Request, Response, bundle::PartKind,
@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     far_end::bundles::{PartFile, bundle},
     host::Host,
+    several,
     stage::{Stage, records, show, visitor},
     updates::{failing_classifier, gallery, space},
 };
@@ -208,6 +209,56 @@ fn every_refusal_is_on_record_with_its_reason() {
     assert_eq!(reasons(&stage), cases.map(|(_, reason)| reason));
 }
 
+/// The two who are enrolled, side by side for a quarter of a minute, decided about again and again.
+fn both_stay() -> Visitor {
+    Visitor {
+        frames: Some(150),
+        ..several::visitor(
+            "both",
+            several::scene(&[("visitors/obama2.jpg", 300), (several::COLLINS, 440)]),
+        )
+    }
+}
+
+#[test]
+fn two_faces_that_stay_are_a_denial_each_and_no_more() {
+    let stage = stage();
+    let device = stage.start();
+    let mut site = Site::of(&device);
+    site.obey("[people.barack_obama]\ndeny = true\n");
+    show(&device, both_stay());
+    assert_eq!(site.status().denials, 2);
+    stop(device);
+    let visits = stage.visits();
+    assert!(
+        visits.len() > 4,
+        "decided about again and again: {visits:?}"
+    );
+    let denied = (false, Reason::DenyListed);
+    assert!(
+        visits
+            .iter()
+            .all(|(granted, why, _)| (*granted, *why) == denied),
+        "{visits:?}"
+    );
+}
+
+#[test]
+fn who_was_let_in_is_not_counted_again_for_another_who_was_let_in_beside_them() {
+    let mut stage = stage();
+    stage.config.door.unlock_ms = 5_000;
+    let device = stage.start();
+    let mut site = Site::of(&device);
+    site.obey("[people.barack_obama]\nvisits = 1\n");
+    show(&device, both_stay());
+    stop(device);
+    let visits = stage.visits();
+    assert!(visits.iter().all(|(granted, ..)| *granted), "{visits:?}");
+    let his = reasons(&stage);
+    assert_eq!(his, [Reason::Granted], "{visits:?}");
+    assert!(visits.len() > 1, "{visits:?}");
+}
+
 #[test]
 fn the_door_may_have_another_name_in_the_policy() {
     let mut stage = stage();
@@ -251,7 +302,14 @@ fn without_a_clock_nobody_with_hours_passes_until_somebody_tells_the_time() {
     site.set_clock(FRIDAY);
     assert!(site.status().clock);
     assert!(site.opens());
-    // What the host added was right for the time the system showed before, not for what the time server says.
+    // Whoever sets the system's clock has not told the door.
+    let told = site.host.status().unix_ms;
+    let hours = 20 * 3_600_000;
+    sim.wall.jump(hours);
+    let moved = site.host.status().unix_ms.abs_diff(told);
+    assert!(moved < 3_600_000, "{moved} ms");
+    sim.wall.jump(-hours);
+    // A time server knows better than the host.
     sim.trust.set(true);
     site.door();
     let moved = site.host.status().unix_ms.abs_diff(system);

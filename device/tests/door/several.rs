@@ -10,7 +10,7 @@ use crate::stage::{Stage, Visit, latch, photo, show, was_unlocked};
 
 const OBAMA: &str = "visitors/obama2.jpg";
 const BIDEN: &str = "visitors/biden.jpg";
-const COLLINS: &str = "enroll/eileen_collins/astronaut.png";
+pub(crate) const COLLINS: &str = "enroll/eileen_collins/astronaut.png";
 
 /// Two faces of one size.
 const BESIDE: [(&str, u32); 2] = [(OBAMA, 240), (BIDEN, 440)];
@@ -23,7 +23,7 @@ fn scaled(file: &str, height: u32) -> RgbImage {
 }
 
 /// Photos side by side in a camera's frame.
-fn scene(people: &[(&str, u32)]) -> RgbImage {
+pub(crate) fn scene(people: &[(&str, u32)]) -> RgbImage {
     let mut frame = RgbImage::from_pixel(640, 480, Rgb([110; 3]));
     let mut left = 0;
     for (file, height) in people {
@@ -34,7 +34,7 @@ fn scene(people: &[(&str, u32)]) -> RgbImage {
     frame
 }
 
-fn visitor(label: &str, frame: RgbImage) -> Visitor {
+pub(crate) fn visitor(label: &str, frame: RgbImage) -> Visitor {
     Visitor {
         picture: Picture::Pixels(frame),
         label: label.to_owned(),

@@ -228,6 +228,47 @@ fn a_bundle_that_fails_at_a_face_is_taken_back_with_its_people() {
     assert!(on_record);
 }
 
+/// The people stay when their bundle is lost; the bundle before it was made for other networks.
+#[test]
+fn a_door_whose_bundle_is_lost_starts_though_the_one_before_is_of_another_space() {
+    let mut stage = Stage::empty();
+    stage.config.update.trial_frames = 2;
+    let device = stage.start();
+    let mut host = Host::connect(&device);
+    let policy = (
+        PartKind::Policy,
+        "policy.toml",
+        b"zone = \"UTC\"\n".to_vec(),
+    );
+    let facenet = zoo().embedder_facts("facenet").unwrap().0;
+    let bundles = [
+        bundle(1, facenet.as_str(), &[]),
+        bundle(2, &space(), &[gallery(records()), policy.clone()]),
+    ];
+    for bundle in &bundles {
+        assert!(matches!(host.push(bundle), Response::Bundle(_)));
+        while host.update().trial.is_some() {
+            show(&device, visitor("visitors/rocket.jpg"));
+        }
+    }
+    device.stop();
+    device.join().unwrap();
+    let sealed = std::fs::read_dir(stage.data().join("bundles")).unwrap();
+    let mut sealed = sealed.map(|entry| entry.unwrap().path());
+    let of_policy = sealed.find(|path| path.extension().is_some_and(|end| end == "sealed"));
+    std::fs::remove_file(of_policy.expect("the policy's part is sealed")).unwrap();
+
+    let device = stage.start();
+    let mut host = Host::connect(&device);
+    assert_eq!(host.status().people, 2);
+    show(&device, visitor("visitors/obama2.jpg"));
+    assert!(!was_unlocked(&latch(&device)), "his rules are not known");
+    let again = bundle(3, &space(), &[gallery(records()), policy]);
+    assert!(matches!(host.push(&again), Response::Bundle(_)));
+    show(&device, visitor("visitors/obama2.jpg"));
+    assert!(was_unlocked(&latch(&device)));
+}
+
 #[test]
 fn a_bundle_that_never_proves_itself_is_taken_back_after_some_starts() {
     let mut stage = Stage::empty();
