@@ -26,7 +26,7 @@ Outputs are claimed at rest and let go; with a daemon running, what it holds is 
 
 Exit codes: 0 all well, 1 something is to be mended, 2 the call is wrong.
 
-Example: sudo facelatchd check --board pi4 --data /var/lib/facelatch")]
+Example: sudo -u facelatch facelatchd check --board pi4 --data /var/lib/facelatch")]
 pub struct Args {
     /// Board this runs on: sim, pi3, pi4, pi5, zero2w, linux, or the path of a board file.
     #[arg(long, value_name = "NAME|FILE", default_value = "sim")]
