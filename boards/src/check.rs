@@ -5,6 +5,7 @@
 
 mod lines;
 mod node;
+mod watchdog;
 
 use serde::Serialize;
 
@@ -77,7 +78,7 @@ pub fn check(file: &BoardFile, running: Option<u32>) -> Vec<Finding> {
     if let Some(KeypadFacts::Serial(keypad)) = &file.keypad {
         findings.push(node("keypad", &keypad.device));
     }
-    findings.extend(file.watchdog.as_ref().map(|w| node("watchdog", &w.device)));
+    findings.extend(file.watchdog.as_ref().map(|w| watchdog::check(w, running)));
     findings
 }
 
@@ -141,11 +142,20 @@ fn v4l(_: &BoardFile, facts: &crate::V4lFacts, running: Option<u32>) -> Finding 
         return Finding::ok(CAMERA, says);
     }
     let clock = std::sync::Arc::new(crate::SystemClock::new());
-    frame(
-        &mut crate::linux::v4l_camera(facts, clock),
-        &offered,
-        V4L_ADVICE,
-    )
+    let mut camera = crate::linux::v4l_camera(facts, clock);
+    worse(frame(&mut camera, &offered, V4L_ADVICE), seen)
+}
+
+/// What was found of a part, with what its node lacks if that is worse.
+#[cfg(any(test, feature = "v4l"))]
+fn worse(found: Finding, node: Finding) -> Finding {
+    match node.state > found.state {
+        true => Finding {
+            says: format!("{}; {}", found.says, node.says),
+            ..node
+        },
+        false => found,
+    }
 }
 
 #[cfg(feature = "v4l")]
@@ -206,6 +216,18 @@ mod tests {
         );
         let parts: Vec<&str> = findings.iter().map(|f| f.part.as_str()).collect();
         assert_eq!(parts, ["latch", "lines", "camera"]);
+    }
+
+    #[test]
+    fn a_camera_that_root_alone_may_use_is_no_good_one() {
+        let good = Finding::ok(CAMERA, "a frame");
+        let bad = Finding::failed(CAMERA, "no frame", "look");
+        let closed = Finding::warning(CAMERA, "root may", "rules");
+        let both = worse(good.clone(), closed.clone());
+        assert_eq!(both.state, State::Warning);
+        assert_eq!(both.says, "a frame; root may");
+        assert_eq!(worse(bad.clone(), closed), bad);
+        assert_eq!(worse(good.clone(), good.clone()), good);
     }
 
     #[test]

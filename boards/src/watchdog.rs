@@ -17,7 +17,8 @@ use crate::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WatchdogFacts {
-    /// Device node. One process at a time may hold it: not together with systemd's `RuntimeWatchdogSec`.
+    /// Device node. One process at a time may hold it: not together with systemd's `RuntimeWatchdogSec`, which
+    /// Raspberry Pi OS switches on.
     pub device: PathBuf,
 }
 

@@ -116,6 +116,9 @@ impl Args {
             why,
         })?;
         let mut config = Config::load_or_create(&file, defaults)?;
+        config
+            .suits(&board)
+            .map_err(|why| Error::Config { path: file, why })?;
         if let Some(listen) = &self.listen {
             config.link.tcp_listen.clone_from(listen);
         }

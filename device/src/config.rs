@@ -325,6 +325,21 @@ impl Config {
         }
     }
 
+    /// Refuses settings that do not go with the board file. A camera that is silent for as long as its board file allows must
+    /// not look like a loop that hangs: no watchdog would be fed.
+    ///
+    /// # Errors
+    /// Which two do not go together, in words.
+    pub fn suits(&self, board: &BoardFile) -> Result<(), String> {
+        let patience = self.watchdog.camera_ms;
+        match board.camera.timeout_ms() {
+            Some(silent) if u64::from(silent) >= patience => Err(format!(
+                "watchdog.camera_ms is {patience}: give more than the board file's camera.timeout_ms, {silent}"
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Reads the file, where a key left out has its value in `defaults`; writes it with all of those if there is none.
     ///
     /// # Errors

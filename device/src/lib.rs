@@ -25,6 +25,7 @@ pub mod policy;
 pub mod quality;
 pub mod run;
 pub mod seal;
+pub mod signals;
 pub mod store;
 pub mod swap;
 pub mod track;

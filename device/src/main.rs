@@ -7,7 +7,7 @@ use clap::Parser;
 use facelatch_device::{
     Device, Error,
     cli::{Args, Cli, Verb},
-    cmd,
+    cmd, signals,
 };
 
 /// A check that found something to mend.
@@ -43,10 +43,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
 
 fn serve(args: &Args) -> Result<(), Error> {
     let device = Device::start(args.settings()?).inspect_err(|error| hint(error, &args.board))?;
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::flag::register(signal, device.stop_flag())
-            .map_err(|e| Error::Bug(format!("cannot listen to signals: {e}")))?;
-    }
+    signals::stop(&device.stop_flag())?;
     device.join()
 }
 

@@ -126,6 +126,16 @@ impl Rotation {
 }
 
 impl CameraFacts {
+    /// How long the camera may be silent; photos never are.
+    #[must_use]
+    pub fn timeout_ms(&self) -> Option<u32> {
+        match self {
+            CameraFacts::Replay(_) => None,
+            CameraFacts::V4l(v4l) => Some(v4l.timeout_ms),
+            CameraFacts::Program(program) => Some(program.timeout_ms),
+        }
+    }
+
     /// Refuses what no camera could do.
     pub(crate) fn check(&self) -> Result<(), String> {
         match self {

@@ -45,8 +45,17 @@ fn pi(file: &BoardFile) -> Vec<Finding> {
     let advice =
         "is this a Raspberry Pi, and is the user in group gpio? sudo usermod -aG gpio USER";
     let judge = |named: &Named| judge(&crate::pi::PiLines, named, advice);
-    named(file).iter().map(judge).collect()
+    let registers = REGISTERS.map(std::path::Path::new);
+    let registers = registers.into_iter().find(|path| path.exists());
+    let seen = registers.map(|path| super::node("lines by", path));
+    let lacking = seen.filter(|seen| seen.state != super::State::Ok);
+    let lines = named(file);
+    lacking.into_iter().chain(lines.iter().map(judge)).collect()
 }
+
+/// What rppal opens: a Raspberry Pi 5's, and that of those before it.
+#[cfg(feature = "pi")]
+const REGISTERS: [&str; 2] = ["/dev/gpiomem0", "/dev/gpiomem"];
 
 #[cfg(not(feature = "pi"))]
 fn pi(file: &BoardFile) -> Vec<Finding> {
@@ -85,7 +94,9 @@ fn gpiochip(file: &BoardFile) -> Vec<Finding> {
             Finding::failed(part(named), problem, advice)
         }
     };
-    named(file).iter().map(judge).collect()
+    let lacking = (seen.state != super::State::Ok).then_some(seen);
+    let named = named(file);
+    lacking.into_iter().chain(named.iter().map(judge)).collect()
 }
 
 #[cfg(not(feature = "gpio"))]

@@ -85,9 +85,14 @@ impl Chip {
             .unwrap_or(0)
     }
 
-    /// The line cannot be moved any more.
+    /// The line cannot be moved any more, and tells no edge.
     pub(crate) fn break_off(&self, line: u32) {
         self.with(line, |line| line.is_broken = true);
+    }
+
+    /// It is had again.
+    pub(crate) fn mend(&self, line: u32) {
+        self.with(line, |line| line.is_broken = false);
     }
 
     /// Waits until an input has been read that much more often.
@@ -234,7 +239,10 @@ impl Output for Held {
 
 impl Input for Held {
     fn edge(&mut self) -> Result<Option<Edge>, String> {
-        let edge = self.chip.with(self.line, |line| line.edges.pop_front());
+        let edge = self.chip.with(self.line, |line| match line.is_broken {
+            true => Err(format!("line {} is gone", self.line)),
+            false => Ok(line.edges.pop_front()),
+        })?;
         Ok(edge.map(|(level, at)| Edge {
             active: level == self.active,
             at,

@@ -119,12 +119,18 @@ impl WiredButton {
 impl Button for WiredButton {
     fn pressed(&mut self) -> Result<Option<Press>, Error> {
         let failed = failed("button", self.facts.line);
-        while let Some(edge) = self.input.edge().map_err(&failed)? {
+        loop {
+            let edge = self.input.edge().map_err(&failed).inspect_err(|_| {
+                // Edges may be missing from here on: no press begins before and ends after.
+                self.presses = Presses::default();
+            })?;
+            let Some(edge) = edge else {
+                return Ok(None);
+            };
             if let Some(press) = self.presses.edge(edge.active, edge.at) {
                 return Ok(Some(press));
             }
         }
-        Ok(None)
     }
 }
 
@@ -234,6 +240,25 @@ mod tests {
             let press = button.pressed().expect("healthy");
             assert_eq!(press.map(|press| press.held), Some(ms(250)));
         }
+    }
+
+    #[test]
+    fn a_press_with_a_failure_in_it_is_none() {
+        let chip = Chip::default();
+        let facts = ButtonFacts {
+            line: LINE,
+            active: Level::Low,
+            pull: Pull::Up,
+            debounce_ms: 30,
+        };
+        let mut button = WiredButton::open(&chip, facts).expect("free");
+        chip.drive(LINE, Level::Low, ms(100));
+        assert_eq!(button.pressed().expect("healthy"), None);
+        chip.break_off(LINE);
+        assert!(button.pressed().is_err());
+        chip.mend(LINE);
+        chip.drive(LINE, Level::High, ms(9_000));
+        assert_eq!(button.pressed().expect("healthy"), None);
     }
 
     #[test]

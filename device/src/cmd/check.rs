@@ -26,7 +26,7 @@ Outputs are claimed at rest and let go; with a daemon running, what it holds is 
 
 Exit codes: 0 all well, 1 something is to be mended, 2 the call is wrong.
 
-Example: sudo facelatchd check --board pi4 --data /var/lib/facelatch")]
+Example: sudo -u facelatch facelatchd check --board pi4 --data /var/lib/facelatch")]
 pub struct Args {
     /// Board this runs on: sim, pi3, pi4, pi5, zero2w, linux, or the path of a board file.
     #[arg(long, value_name = "NAME|FILE", default_value = "sim")]
@@ -105,24 +105,30 @@ impl Args {
         };
         let in_data = self.data.as_ref().map(|data| data.join("device.toml"));
         let Some(path) = self.config.clone().or(in_data) else {
-            return (
-                Finding::ok(part, "the defaults: no --data was given"),
-                defaults,
-            );
+            let says = "the defaults: no --data was given";
+            return (suited(part, says, &defaults, board), defaults);
         };
         let part = format!("{part} {}", path.display());
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 let says = "not there yet: written with all defaults at the first start";
-                return (Finding::ok(part, says), defaults);
+                return (suited(part, says, &defaults, board), defaults);
             }
             Err(e) => return (Finding::failed(part, e.to_string(), AS_THE_USER), defaults),
         };
         match Config::parse(&text, &defaults) {
-            Ok(config) => (Finding::ok(part, "understood"), config),
+            Ok(config) => (suited(part, "understood", &config, board), config),
             Err(why) => (Finding::failed(part, why, "correct the file"), defaults),
         }
+    }
+}
+
+/// Settings that were read, unless they and the board file do not go together.
+fn suited(part: impl Into<String>, says: &str, config: &Config, board: &BoardFile) -> Finding {
+    match config.suits(board) {
+        Ok(()) => Finding::ok(part, says),
+        Err(why) => Finding::failed(part, why, "correct one of the two"),
     }
 }
 

@@ -1,8 +1,10 @@
 //! `facelatchd relay test`: moves the latch once, so that an installer hears it. At rest before and after, whatever happens.
 
 use std::{
+    fs,
     io::{self, BufRead, IsTerminal, Write},
-    path::PathBuf,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,12 +14,13 @@ use std::{
 };
 
 use facelatch_boards::{BoardFile, Relay, open_relay};
+use rustix::process::geteuid;
 
 use super::running;
 use crate::{
     AUDIT, Config, Error, GALLERY, SET_UP,
     audit::{Audit, What},
-    gallery,
+    gallery, signals,
 };
 
 /// How often the end of a pulse, and a signal, are looked for.
@@ -39,7 +42,7 @@ A door that is locked at rest is open for that moment: stand at it. The test is 
 
 Exit codes: 0 moved and read back, 2 the call is wrong, not confirmed, or a daemon runs, 4 the relay did not do as told.
 
-Example: sudo facelatchd relay test --board pi4 --data /var/lib/facelatch")]
+Example: sudo -u facelatch facelatchd relay test --board pi4 --data /var/lib/facelatch")]
     Test(Test),
 }
 
@@ -72,7 +75,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
             "facelatchd runs (process {pid}) and holds the relay: stop it first, with `sudo systemctl stop facelatchd`"
         )));
     }
-    let data = test.data.as_ref().filter(|data| data.join(SET_UP).exists());
+    let data = test.data.as_deref().map(set_up).transpose()?.flatten();
     // Until the end: no daemon starts on this folder meanwhile.
     let _held = data
         .map(|data| gallery::hold(&data.join(GALLERY)))
@@ -88,18 +91,16 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if !test.yes && !confirmed(&question)? {
         return Err(Error::Call("not confirmed: nothing was moved".to_owned()));
     }
+    let stop = Arc::new(AtomicBool::new(false));
+    signals::stop(&stop)?;
     let mut relay = open_relay(&board)?;
-    if let Some(data) = data {
-        let defaults = Config::of_board(&board).map_err(Error::Call)?;
-        let config = Config::load_or_create(&data.join("device.toml"), defaults)?;
-        let mut audit = Audit::open(&data.join(AUDIT), config.audit())?;
+    let audit = data.map(|data| record(data, &board)).transpose()?;
+    if stop.load(Ordering::SeqCst) {
+        return Err(Error::Call("stopped: nothing was moved".to_owned()));
+    }
+    if let Some(mut audit) = audit {
         let (line, pulse_ms) = (board.relay.line, test.pulse_ms);
         audit.append(unix_ms(), What::RelayTested { line, pulse_ms })?;
-    }
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(|e| Error::Bug(format!("cannot listen to signals: {e}")))?;
     }
     pulse(
         relay.as_mut(),
@@ -111,6 +112,36 @@ pub fn run(args: &Args) -> Result<(), Error> {
         relay.latch()
     );
     Ok(())
+}
+
+/// The folder, if a door was set up in it.
+fn set_up(data: &Path) -> Result<Option<&Path>, Error> {
+    let mark = data.join(SET_UP);
+    if !mark
+        .try_exists()
+        .map_err(Error::storage("look for", &mark))?
+    {
+        return Ok(None);
+    }
+    let owner = fs::metadata(data).map_err(Error::storage("look at", data))?;
+    match leaves_files_behind(geteuid().as_raw(), owner.uid()) {
+        true => Err(Error::Call(AS_THE_USER.to_owned())),
+        false => Ok(Some(data)),
+    }
+}
+
+const AS_THE_USER: &str = "the data folder is another user's, whose daemon could not open what root writes there: \
+                           sudo -u facelatch facelatchd relay test ...";
+
+/// Whether files that this user makes in a folder are not its owner's: root may write anywhere.
+fn leaves_files_behind(user: u32, owner: u32) -> bool {
+    user == 0 && owner != user
+}
+
+fn record(data: &Path, board: &BoardFile) -> Result<Audit, Error> {
+    let defaults = Config::of_board(board).map_err(Error::Call)?;
+    let config = Config::load_or_create(&data.join("device.toml"), defaults)?;
+    Audit::open(&data.join(AUDIT), config.audit())
 }
 
 fn unix_ms() -> u64 {
@@ -167,6 +198,14 @@ mod tests {
             assert!(!timeline.is_on());
             let on: Vec<bool> = timeline.edges().iter().map(|edge| edge.on).collect();
             assert_eq!(on.iter().filter(|on| **on).count(), 2, "{on:?}");
+        }
+    }
+
+    #[test]
+    fn root_writes_in_no_other_users_folder() {
+        assert!(leaves_files_behind(0, 996));
+        for (user, owner) in [(0, 0), (996, 996), (996, 0), (996, 1_000)] {
+            assert!(!leaves_files_behind(user, owner), "{user} in {owner}'s");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The written file reads back, and every mistake is named with what would be right.
 
-use facelatch_boards::{DoorFacts, HostSerialFacts};
+use facelatch_boards::{CameraFacts, DoorFacts, HostSerialFacts};
 
 use super::*;
 
@@ -131,4 +131,30 @@ fn a_door_starts_from_what_its_board_says_and_its_settings_have_the_last_word() 
         problem.starts_with("board file: door.unlock_ms is 1"),
         "{problem}"
     );
+}
+
+#[test]
+fn a_camera_may_be_silent_for_less_than_its_watchdog_waits() {
+    let mut config = Config::default();
+    let mut board = BoardFile::named("pi4").unwrap();
+    for (silent, patience, suits) in [
+        (2_000, 15_000, true),
+        (14_999, 15_000, true),
+        (15_000, 15_000, false),
+        (600_000, 15_000, false),
+        (2_000, 1_000, false),
+    ] {
+        config.watchdog.camera_ms = patience;
+        let CameraFacts::V4l(camera) = &mut board.camera else {
+            panic!("a Raspberry Pi has a camera");
+        };
+        camera.timeout_ms = silent;
+        let found = config.suits(&board);
+        assert_eq!(found.is_ok(), suits, "{silent} and {patience}: {found:?}");
+        if let Err(why) = found {
+            let names = ["watchdog.camera_ms", "camera.timeout_ms"];
+            assert!(names.iter().all(|name| why.contains(name)), "{why}");
+        }
+    }
+    assert_eq!(config.suits(&BoardFile::named("sim").unwrap()), Ok(()));
 }
