@@ -139,13 +139,18 @@ fn signing_keys_are_replaced_by_one_of_them() {
         serial: 2,
         keys: [trusted().keys[1], third],
     };
-    let statement = keys.statement();
-    let replace = |signer| Request::KeysReplace {
+    let replace = |signer, keys: TrustedKeys| Request::KeysReplace {
         keys,
-        signature: sign(signer, statement.as_bytes()).bytes().collect(),
+        signature: sign(signer, keys.statement().as_bytes()).bytes().collect(),
     };
-    assert_eq!(admin.ask(replace(2)), Response::Refused(Refusal::Keys));
-    assert_eq!(admin.ask(replace(0)), Response::Done);
+    let refused = Response::Refused(Refusal::Keys);
+    assert_eq!(admin.ask(replace(2, keys)), refused);
+    assert_eq!(admin.ask(replace(0, keys)), Response::Done);
     assert_eq!(admin.update().keys_serial, Some(2));
-    assert_eq!(admin.ask(replace(1)), Response::Refused(Refusal::Keys));
+    assert_eq!(admin.ask(replace(1, keys)), Response::Done, "it has them");
+    let others = TrustedKeys {
+        keys: [trusted().keys[0], third],
+        ..keys
+    };
+    assert_eq!(admin.ask(replace(1, others)), refused, "not newer");
 }

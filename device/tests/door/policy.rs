@@ -225,7 +225,7 @@ fn two_faces_that_stay_are_a_denial_each_and_no_more() {
     let stage = stage();
     let device = stage.start();
     let mut site = Site::of(&device);
-    site.obey("[people.barack_obama]\ndeny = true\n");
+    site.obey("zone = \"UTC\"\n[people.barack_obama]\ndeny = true\n");
     show(&device, both_stay());
     assert_eq!(site.status().denials, 2);
     stop(device);
@@ -249,7 +249,7 @@ fn who_was_let_in_is_not_counted_again_for_another_who_was_let_in_beside_them() 
     stage.config.door.unlock_ms = 5_000;
     let device = stage.start();
     let mut site = Site::of(&device);
-    site.obey("[people.barack_obama]\nvisits = 1\n");
+    site.obey("zone = \"UTC\"\n[people.barack_obama]\nvisits = 1\n");
     show(&device, both_stay());
     stop(device);
     let visits = stage.visits();
