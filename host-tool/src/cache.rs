@@ -5,7 +5,9 @@
 //! may be deleted at any time. Called by `embed`.
 
 use std::{
+    collections::BTreeSet,
     fs,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -43,6 +45,7 @@ pub struct Entry {
     pub embedding: Option<Vec<f32>>,
 }
 
+/// [`Cache::forget`] takes the photo from where it stands: first.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     photo: [u8; 32],
@@ -109,6 +112,32 @@ impl Cache {
         )
     }
 
+    /// Forgets the entry of `key`, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn remove(&self, key: &Key) -> Result<(), Error> {
+        remove(&self.path(key))
+    }
+
+    /// Forgets all entries of some photos (SHA-256 of their bytes), whatever the recipe. Looks at every entry's beginning.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn forget(&self, photos: &BTreeSet<[u8; 32]>) -> Result<(), Error> {
+        if photos.is_empty() {
+            return Ok(());
+        }
+        for folder in entries(&self.dir)? {
+            for path in entries(&folder)? {
+                if photo_of(&path).is_some_and(|photo| photos.contains(&photo)) {
+                    remove(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn path(&self, key: &Key) -> PathBuf {
         let name = key.file_name();
         // 256 folders keep each short.
@@ -160,6 +189,42 @@ impl Stored {
     }
 }
 
+/// The photo an entry is of; `None` if the file is too short for one.
+fn photo_of(path: &Path) -> Option<[u8; 32]> {
+    let mut start = [0; sealed::PREFIX_LEN + 32];
+    fs::File::open(path).ok()?.read_exact(&mut start).ok()?;
+    start.last_chunk().copied()
+}
+
+/// What a folder holds; nothing if it is no folder.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let read = match fs::read_dir(dir) {
+        Ok(read) => read,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(Error::storage("read", dir)(error)),
+    };
+    let paths = read.map(|entry| entry.map(|entry| entry.path()));
+    paths
+        .collect::<Result<_, _>>()
+        .map_err(Error::storage("read", dir))
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::storage("remove", path)(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Lower-case hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
@@ -207,6 +272,24 @@ mod tests {
             None,
             "other networks"
         );
+    }
+
+    #[test]
+    fn a_photo_is_forgotten_under_all_recipes_and_alone() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let cache = Cache::new(&dir.path().join("cache"));
+        let photos = BTreeSet::from([[1; 32], [3; 32]]);
+        cache.forget(&photos).expect("nothing to forget");
+        let keys = [(1, "a"), (1, "b"), (2, "a"), (3, "a")].map(|(n, r)| Key::new([n; 32], r));
+        for key in &keys {
+            cache.put(key, &entry()).expect("writable");
+        }
+        fs::write(dir.path().join("cache/stray"), b"x").expect("writable");
+        cache.forget(&photos).expect("removable");
+        let kept = keys.each_ref().map(|key| cache.get(key).is_some());
+        assert_eq!(kept, [false, false, true, false]);
+        cache.remove(&keys[2]).expect("removable");
+        assert_eq!(cache.get(&keys[2]), None);
     }
 
     #[test]

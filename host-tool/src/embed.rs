@@ -233,6 +233,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Has the cache forget a photo that these networks read.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn forget(&self, sha256: [u8; 32]) -> Result<(), Error> {
+        let Some(cache) = &self.cache else {
+            return Ok(());
+        };
+        for kind in [Kind::Probe, Kind::Template, Kind::Uncentred] {
+            cache.remove(&Key::new(sha256, &self.recipe(kind)))?;
+        }
+        Ok(())
+    }
+
     fn space_of(&self, kind: Kind) -> &SpaceId {
         match kind {
             Kind::Probe | Kind::Template => &self.space,

@@ -17,6 +17,7 @@
 //! policy is sealed (see `sealed`), and written whole or not at all.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -272,12 +273,7 @@ impl Home {
     pub fn put_head(&self, head: Option<&Head>) -> Result<(), Error> {
         let path = self.head_path();
         let Some(head) = head else {
-            return match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(Error::storage("remove", path)(error))
-                }
-                Ok(()) | Err(_) => Ok(()),
-            };
+            return remove_file(&path).map(|_| ());
         };
         sealed::write_atomic(&path, &sealed::seal(HEAD_TAG, head.learned())?)
     }
@@ -305,17 +301,41 @@ impl Home {
         )
     }
 
-    /// Removes a person with all templates; false if there is no such person.
+    /// Removes a person with all templates, and the classifier if it knows them; false if there is no such person. A
+    /// calibration stays: it holds distances, of nobody by name, and the target it was made for.
     ///
     /// # Errors
     /// [`Error::Storage`].
     pub fn remove_person(&self, id: &PersonId) -> Result<bool, Error> {
-        let path = self.person_path(id);
-        match fs::remove_file(&path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::storage("remove", path)(error)),
+        // First, so that somebody whose removal was cut off is still there to be removed.
+        self.forget_classifier(|known| known == &**id)?;
+        remove_file(&self.person_path(id))
+    }
+
+    /// Removes a classifier that knows one of these people by id, or cannot be read: of some kinds it holds the very
+    /// embeddings it was trained on.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn forget_classifier(&self, mut is_meant: impl FnMut(&str) -> bool) -> Result<(), Error> {
+        let stays = match self.trained() {
+            Ok(trained) => {
+                trained.is_some_and(|t| !t.classifier.people.iter().any(|known| is_meant(known)))
+            }
+            Err(_) => false,
+        };
+        if !stays {
+            remove_file(&self.dir.join("classifier"))?;
         }
+        Ok(())
+    }
+
+    /// SHA-256 of the photos a person's templates were made of; none of somebody who cannot be read.
+    #[must_use]
+    pub fn photos_of(&self, id: &PersonId) -> BTreeSet<[u8; 32]> {
+        let person = self.person(id).ok().flatten();
+        let templates = person.into_iter().flat_map(|person| person.templates);
+        templates.map(|template| template.photo_sha256).collect()
     }
 
     /// Templates of people nobody enrolled.
@@ -479,6 +499,15 @@ pub fn read_head(path: &Path) -> Result<Option<Head>, Error> {
         why: "its numbers contradict each other",
         remedy,
     })
+}
+
+/// False if there is none.
+fn remove_file(path: &Path) -> Result<bool, Error> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::storage("remove", path)(error)),
+    }
 }
 
 fn behind(head: &Head, templates: Vec<Template>) -> Result<Vec<Template>, Error> {

@@ -22,7 +22,8 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 
 const MAGIC: [u8; 4] = *b"FLH1";
-const PREFIX_LEN: usize = 8;
+/// Bytes before the body.
+pub const PREFIX_LEN: usize = 8;
 const SEAL_LEN: usize = 32;
 
 /// The bytes of a sealed file.

@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use anyhow::Context;
-use facelatch_models::{embedding::SpaceId, mtcnn::DetectorConfig, zoo::Zoo};
+use facelatch_models::{embedding::SpaceId, metric::Head, mtcnn::DetectorConfig, zoo::Zoo};
 use facelatch_protocol::{DisplayName, PersonId};
 use serde::Serialize;
 
@@ -160,7 +160,10 @@ pub fn enroll(
     // Names that cannot be used are found before the long work.
     let ids = ids(dataset)?;
     let reader = Reader::new(zoo, Some(home.cache()), config)?;
-    one_space(reader.space(), home, &ids)?;
+    let stay = home.people()?;
+    let stay = stay.iter().filter(|person| !ids.contains(&person.id));
+    let stay = stay.flat_map(|person| person.templates.iter().map(|t| (&*person.id, t)));
+    one_space(reader.space(), home.head()?.as_ref(), stay)?;
     let photos: Vec<PathBuf> = dataset
         .labelled()
         .map(|(_, path)| path.to_path_buf())
@@ -170,10 +173,7 @@ pub fn enroll(
 }
 
 /// Keeps the people of a dataset whose photos were read, in the order of [`Dataset::labelled`].
-///
-/// # Errors
-/// As for [`run`].
-pub fn keep(dataset: &Dataset, home: &Home, outcomes: &[Outcome]) -> anyhow::Result<EnrollReport> {
+fn keep(dataset: &Dataset, home: &Home, outcomes: &[Outcome]) -> anyhow::Result<EnrollReport> {
     let readings: Vec<_> = dataset
         .labelled()
         .zip(outcomes)
@@ -201,19 +201,23 @@ pub fn keep(dataset: &Dataset, home: &Home, outcomes: &[Outcome]) -> anyhow::Res
     })
 }
 
-/// Refuses a space other than that of the people who stay as they are.
-fn one_space(space: &SpaceId, home: &Home, replaced: &[PersonId]) -> Result<(), Error> {
-    let head = home.head()?;
-    let behind = head.as_ref().filter(|head| head.learned().base == *space);
-    let behind = behind.map(|head| head.space());
-    for person in home.people()? {
-        let fits = |t: &Template| t.space == *space || Some(&t.space) == behind;
-        let other = person.templates.iter().find(|t| !fits(t));
-        if let Some(template) = other.filter(|_| !replaced.contains(&person.id)) {
+/// Refuses a space other than that of the templates that stay as they are; whose each is stands beside it.
+///
+/// # Errors
+/// [`Error::Usage`].
+pub(crate) fn one_space<'a>(
+    space: &SpaceId,
+    head: Option<&Head>,
+    stay: impl IntoIterator<Item = (&'a str, &'a Template)>,
+) -> Result<(), Error> {
+    let behind = head.filter(|head| head.learned().base == *space);
+    let behind = behind.map(Head::space);
+    for (whose, template) in stay {
+        if template.space != *space && Some(&template.space) != behind {
             return Err(Error::Usage(format!(
-                "{} is enrolled in the space {}, these networks are of {space}: enroll everybody again with one network, or \
-                 use another --home",
-                person.id, template.space
+                "{whose} is enrolled in the space {}, these networks are of {space}: enroll everybody again with one \
+                 network, or use another --home",
+                template.space
             )));
         }
     }
@@ -244,7 +248,7 @@ fn put(
     })
 }
 
-fn display_name(folder: &PersonFolder) -> Result<DisplayName, Error> {
+pub(crate) fn display_name(folder: &PersonFolder) -> Result<DisplayName, Error> {
     match &folder.display_name {
         Some(text) => DisplayName::parse(text).map_err(|why| {
             Error::Usage(format!(
@@ -260,7 +264,7 @@ fn display_name(folder: &PersonFolder) -> Result<DisplayName, Error> {
 }
 
 /// One id a folder; two folders must not end up with one id.
-fn ids(dataset: &Dataset) -> Result<Vec<PersonId>, Error> {
+pub(crate) fn ids(dataset: &Dataset) -> Result<Vec<PersonId>, Error> {
     let mut ids: Vec<PersonId> = Vec::new();
     for folder in &dataset.people {
         let unusable = || {

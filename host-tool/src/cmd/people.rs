@@ -184,7 +184,7 @@ fn in_workspace(global: &Global, home: &Home, asked: Asked) -> Result<Exit, Erro
             home.put_person(&person)?;
             changed(global, &person.id, done)
         }
-        Asked::Remove(id) => match home.remove_person(&id)? {
+        Asked::Remove(id) => match remove(home, &id)? {
             true => changed(global, &id, "removed"),
             false => unknown(global, &id),
         },
@@ -193,6 +193,14 @@ fn in_workspace(global: &Global, home: &Home, asked: Asked) -> Result<Exit, Erro
             false => unknown(global, &person),
         },
     }
+}
+
+/// Removes a person of the workspace, and what the cache has of their photos; false if there is no such person.
+fn remove(home: &Home, person: &PersonId) -> Result<bool, Error> {
+    let photos = home.photos_of(person);
+    let was_there = home.remove_person(person)?;
+    home.cache().forget(&photos)?;
+    Ok(was_there)
 }
 
 /// Gives a person of the workspace another id; false if there is no such person.

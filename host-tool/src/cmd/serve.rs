@@ -82,7 +82,8 @@ impl fmt::Display for Started {
 /// Runs the verb.
 ///
 /// # Errors
-/// Networks that cannot be loaded, a workspace that cannot be written, an address that cannot be listened on.
+/// Networks that cannot be loaded, or are not those of the enrolled people; a workspace that cannot be written, an address
+/// that cannot be listened on.
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     if args.openapi {
         return print_document();
@@ -101,8 +102,8 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         ..Limits::default()
     };
     let settings = Settings {
+        zoo: global.zoo_of(home.space()?.as_ref())?,
         home,
-        zoo: global.zoo()?,
         listen: args.listen,
         names: args.name.clone(),
         limits,

@@ -26,13 +26,19 @@ use axum::{
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{assets, guard::guard, openapi, problem::Problem, state::Shared};
+use super::{
+    assets,
+    guard::guard,
+    limits::{BODY_BYTES, Limits},
+    openapi,
+    problem::Problem,
+    state::Shared,
+};
 
 /// Everything the server answers.
 pub(super) fn router(app: Shared) -> Router {
-    let (api, document) = documented().split_for_parts();
+    let (api, document) = documented(&app.limits).split_for_parts();
     let document = openapi::finished(document);
-    let limit = DefaultBodyLimit::max(app.limits.request_bytes());
     api.route(
         "/api/v1/openapi.json",
         get(move || async move { axum::Json(document) }),
@@ -42,18 +48,25 @@ pub(super) fn router(app: Shared) -> Router {
     .route("/assets/{*path}", get(assets::asset))
     .fallback(nothing_here)
     .method_not_allowed_fallback(not_this_method)
-    .layer(limit)
+    .layer(DefaultBodyLimit::max(BODY_BYTES))
     .layer(from_fn_with_state(app.clone(), guard))
     .with_state(app)
 }
 
 /// The routes that are documented, bare.
 pub(super) fn documentation() -> OpenApi {
-    documented().into_openapi()
+    documented(&Limits::default()).into_openapi()
 }
 
-fn documented() -> OpenApiRouter<Shared> {
+fn documented(limits: &Limits) -> OpenApiRouter<Shared> {
     OpenApiRouter::default()
+        .routes(routes!(photos::create, photos::list_photos))
+        .routes(routes!(predict::predict))
+        .routes(routes!(predict::detect))
+        .routes(routes!(ancestor::face_recognition))
+        .routes(routes!(ancestor::face_recognition_in))
+        // Of the routes above alone: all others take what any request may have.
+        .layer(DefaultBodyLimit::max(limits.request_bytes()))
         .routes(routes!(server::health))
         .routes(routes!(server::about))
         .routes(routes!(server::models))
@@ -67,15 +80,10 @@ fn documented() -> OpenApiRouter<Shared> {
             people::rename_person,
             people::remove_person
         ))
-        .routes(routes!(photos::create, photos::list_photos))
         .routes(routes!(photos::show_photo, photos::remove_photo))
         .routes(routes!(train::train))
-        .routes(routes!(predict::predict))
-        .routes(routes!(predict::detect))
         .routes(routes!(predict::list_outputs))
         .routes(routes!(predict::show_output))
-        .routes(routes!(ancestor::face_recognition))
-        .routes(routes!(ancestor::face_recognition_in))
         .routes(routes!(map::embedding_map))
         .routes(routes!(unknown::list_unknown, unknown::review_unknown))
         .routes(routes!(unknown::show_unknown))

@@ -8,12 +8,16 @@
 //! HOME/datasets/USER/evaluation/DATE.json      and .html: what `evaluate` found
 //! HOME/datasets/USER/unknown/                  faces kept for review, see `unknown`
 //! HOME/datasets/USER/thumbs/PERSON/            faces cut out; may be deleted
+//! HOME/datasets/USER/learned                   which photos made templates, see `learned`
 //! HOME/datasets/USER/recogniser/               templates and classifier, a workspace as `home` has it
 //! ```
 //!
 //! The dataset `main` keeps its templates and classifier in HOME itself: its people are those of the command line.
 
 mod dated;
+mod folders;
+mod learned;
+mod removal;
 
 use std::{
     collections::BTreeSet,
@@ -26,6 +30,7 @@ use facelatch_protocol::{DisplayName, PersonId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use self::folders::photos_in;
 use super::names::{PhotoName, UserId, Whose};
 use crate::{
     Error,
@@ -86,10 +91,24 @@ impl Datasets {
         }
     }
 
-    /// Held while templates and classifiers change: one at a time.
+    /// Held while something of a dataset changes: one at a time, and never for long.
     pub(super) fn writing(&self) -> MutexGuard<'_, ()> {
         // It guards files, which are written whole or not at all.
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same for what is written into a dataset that is there: one that was removed meanwhile does not come back.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] if it is gone.
+    pub(super) fn writing_in(&self, user: &UserId) -> Result<MutexGuard<'_, ()>, Error> {
+        let one = self.writing();
+        match self.exists(user) {
+            true => Ok(one),
+            false => Err(Error::NotReady(format!(
+                "the dataset {user} was removed meanwhile"
+            ))),
+        }
     }
 
     /// Where a dataset's templates and classifier are.
@@ -115,29 +134,6 @@ impl Datasets {
         user.is_main() || self.dir(user).is_dir()
     }
 
-    /// Removes all of a dataset; of `main` only what this server keeps, not the command line's people.
-    pub(super) fn remove(&self, user: &UserId) -> Result<bool, Error> {
-        let dir = self.dir(user);
-        match fs::remove_dir_all(&dir) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::storage("remove", dir)(error)),
-        }
-    }
-
-    /// The folder of photos, as `Dataset::open` reads it.
-    pub(super) fn training(&self, user: &UserId) -> PathBuf {
-        self.dir(user).join("training")
-    }
-
-    pub(super) fn photos(&self, user: &UserId, whose: &Whose) -> Result<Vec<PhotoName>, Error> {
-        let names = names_in(&self.folder(user, whose))?;
-        Ok(names
-            .iter()
-            .filter_map(|name| PhotoName::parse(name).ok())
-            .collect())
-    }
-
     /// Keeps a photo; true if it was not there.
     pub(super) fn put_photo(
         &self,
@@ -146,7 +142,7 @@ impl Datasets {
         name: &PhotoName,
         bytes: &[u8],
     ) -> Result<bool, Error> {
-        let folder = self.folder(user, whose);
+        let folder = self.folder(user, whose)?;
         let path = folder.join(name.as_str());
         if path.exists() {
             return Ok(false);
@@ -154,58 +150,6 @@ impl Datasets {
         sealed::private_dir(&folder)?;
         sealed::write_atomic(&path, bytes)?;
         Ok(true)
-    }
-
-    pub(super) fn photo_path(&self, user: &UserId, whose: &Whose, name: &PhotoName) -> PathBuf {
-        self.folder(user, whose).join(name.as_str())
-    }
-
-    /// Whose folder holds a photo of this name.
-    pub(super) fn owner(&self, user: &UserId, name: &PhotoName) -> Result<Option<Whose>, Error> {
-        let folders = names_in(&self.training(user))?;
-        let mut owners = folders
-            .iter()
-            .filter_map(|folder| Whose::parse(folder).ok());
-        Ok(owners.find(|whose| self.photo_path(user, whose, name).exists()))
-    }
-
-    /// Removes a photo, and the template made of it at once; false if there is none.
-    pub(super) fn remove_photo(
-        &self,
-        user: &UserId,
-        whose: &Whose,
-        name: &PhotoName,
-    ) -> Result<bool, Error> {
-        let _one = self.writing();
-        let path = self.photo_path(user, whose, name);
-        let Ok(bytes) = fs::read(&path) else {
-            return Ok(false);
-        };
-        let sha256 = crate::embed::sha256(&bytes);
-        fs::remove_file(&path).map_err(Error::storage("remove", &path))?;
-        let _ = fs::remove_file(self.thumb_path(user, whose, name));
-        let home = self.recogniser(user);
-        let of_another = |template: &Template| template.photo_sha256 != sha256;
-        match whose {
-            Whose::Nobody => {
-                let mut none = home.none()?;
-                none.retain(of_another);
-                home.put_none(&none)?;
-            }
-            Whose::Person(id) => {
-                if let Some(mut person) = home.person(id)? {
-                    person.templates.retain(of_another);
-                    home.put_person(&person)?;
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    /// Where a photo's face, cut out, is kept.
-    pub(super) fn thumb_path(&self, user: &UserId, whose: &Whose, name: &PhotoName) -> PathBuf {
-        let folder = self.dir(user).join("thumbs").join(whose.folder());
-        folder.join(format!("{}.jpg", name.stem()))
     }
 
     /// Gives a person a name to show, and a folder; whoever is enrolled is renamed at once.
@@ -216,7 +160,7 @@ impl Datasets {
         name: &DisplayName,
     ) -> Result<(), Error> {
         let _one = self.writing();
-        let folder = self.folder(user, &Whose::Person(id.clone()));
+        let folder = self.folder(user, &Whose::Person(id.clone()))?;
         sealed::private_dir(&folder)?;
         sealed::write_atomic(&folder.join(NAME_FILE), format!("{name}\n").as_bytes())?;
         let home = self.recogniser(user);
@@ -227,53 +171,31 @@ impl Datasets {
         Ok(())
     }
 
-    /// Removes a person with all photos and templates; false if there is none.
-    pub(super) fn remove_person(&self, user: &UserId, id: &PersonId) -> Result<bool, Error> {
-        let _one = self.writing();
-        let whose = Whose::Person(id.clone());
-        let mut was_there = self.recogniser(user).remove_person(id)?;
-        for folder in [
-            self.folder(user, &whose),
-            self.dir(user).join("thumbs").join(whose.folder()),
-        ] {
-            match fs::remove_dir_all(&folder) {
-                Ok(()) => was_there = true,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::storage("remove", folder)(error)),
-            }
-        }
-        Ok(was_there)
-    }
-
     /// Everybody who has photos here or templates, by id; then those who are not to be let in.
     pub(super) fn people(&self, user: &UserId) -> Result<(Vec<Listed>, Listed), Error> {
         let home = self.recogniser(user);
         let enrolled = home.people()?;
-        let folders = names_in(&self.training(user))?;
-        let with_photos = folders
-            .iter()
-            .filter_map(|folder| PersonId::parse(folder).ok());
-        let mut ids: BTreeSet<PersonId> = with_photos
-            .filter(|id| !id.eq_ignore_ascii_case(NONE))
+        let folders = self.people_folders(user)?;
+        let ids: BTreeSet<&PersonId> = folders
+            .keys()
+            .chain(enrolled.iter().map(|person| &person.id))
             .collect();
-        ids.extend(enrolled.iter().map(|person| person.id.clone()));
-        let mut listed = Vec::new();
+        let mut people = Vec::new();
         for id in ids {
-            let person = enrolled.iter().find(|person| person.id == id);
-            let name = match person {
-                Some(person) => person.name.to_string(),
-                None => self.written_name(user, &id),
+            let person = enrolled.iter().find(|person| person.id == *id);
+            let folder = folders.get(id);
+            let name = match (person, folder) {
+                (Some(person), _) => person.name.to_string(),
+                (None, Some(folder)) => written_name(id, folder),
+                (None, None) => id.to_string(),
             };
+            let photos = folder.map_or_else(|| Ok(Vec::new()), |folder| photos_in(folder))?;
             let templates = person.map_or(&[][..], |person| person.templates.as_slice());
-            listed.push(self.listed(user, &Whose::Person(id), name, templates)?);
+            people.push(listed(id, name, &photos, templates));
         }
-        let none = self.listed(
-            user,
-            &Whose::Nobody,
-            "not to be let in".to_owned(),
-            &home.none()?,
-        )?;
-        Ok((listed, none))
+        let photos = self.photos(user, &Whose::Nobody)?;
+        let name = "not to be let in".to_owned();
+        Ok((people, listed(NONE, name, &photos, &home.none()?)))
     }
 
     pub(super) fn summary(&self, user: &UserId) -> Result<Summary, Error> {
@@ -308,47 +230,35 @@ impl Datasets {
     fn dir(&self, user: &UserId) -> PathBuf {
         self.home.dir().join("datasets").join(user.as_str())
     }
+}
 
-    fn folder(&self, user: &UserId, whose: &Whose) -> PathBuf {
-        self.training(user).join(whose.folder())
+/// The name in a person's folder, else one made of the folder's own.
+fn written_name(id: &PersonId, folder: &Path) -> String {
+    let written = fs::read_to_string(folder.join(NAME_FILE)).unwrap_or_default();
+    let own = folder.file_name().unwrap_or_default().to_string_lossy();
+    match written.trim() {
+        "" => display_name_for(&own).map_or_else(|| id.to_string(), |name| name.to_string()),
+        name => name.to_owned(),
     }
+}
 
-    /// The name in the person's folder, else one made of the id.
-    fn written_name(&self, user: &UserId, id: &PersonId) -> String {
-        let folder = self.folder(user, &Whose::Person(id.clone()));
-        let written = fs::read_to_string(folder.join(NAME_FILE)).unwrap_or_default();
-        let made = || display_name_for(id).map_or_else(|| id.to_string(), |name| name.to_string());
-        match written.trim() {
-            "" => made(),
-            name => name.to_owned(),
-        }
-    }
-
-    fn listed(
-        &self,
-        user: &UserId,
-        whose: &Whose,
-        name: String,
-        templates: &[Template],
-    ) -> Result<Listed, Error> {
-        let photos = self.photos(user, whose)?;
-        let made: BTreeSet<String> = templates
+fn listed(person: &str, name: String, photos: &[PhotoName], templates: &[Template]) -> Listed {
+    let made: BTreeSet<String> = templates
+        .iter()
+        .map(|t| PhotoName::stem_of(&t.photo_sha256))
+        .collect();
+    let by_hand: BTreeSet<&str> = templates.iter().map(|t| t.origin.as_str()).collect();
+    let is_made =
+        |photo: &&PhotoName| made.contains(photo.stem()) || by_hand.contains(photo.as_str());
+    Listed {
+        person: person.to_owned(),
+        name,
+        untrained: photos.len() - photos.iter().filter(is_made).count(),
+        photos: photos
             .iter()
-            .map(|t| PhotoName::stem_of(&t.photo_sha256))
-            .collect();
-        let by_hand: BTreeSet<&str> = templates.iter().map(|t| t.origin.as_str()).collect();
-        let is_made =
-            |photo: &&PhotoName| made.contains(photo.stem()) || by_hand.contains(photo.as_str());
-        Ok(Listed {
-            person: whose.folder().to_owned(),
-            name,
-            untrained: photos.len() - photos.iter().filter(is_made).count(),
-            photos: photos
-                .iter()
-                .map(|photo| photo.as_str().to_owned())
-                .collect(),
-            templates: templates.len(),
-        })
+            .map(|photo| photo.as_str().to_owned())
+            .collect(),
+        templates: templates.len(),
     }
 }
 

@@ -44,6 +44,11 @@ impl Desk<'_> {
     pub(super) fn read(&mut self, path: &Path, bytes: &[u8], kind: Kind) -> Result<Outcome, Error> {
         self.reader.read_with(&mut self.networks, path, bytes, kind)
     }
+
+    /// Has the cache forget a photo: one that is not kept.
+    pub(super) fn forget(&self, sha256: [u8; 32]) -> Result<(), Error> {
+        self.reader.forget(sha256)
+    }
 }
 
 impl Engine {

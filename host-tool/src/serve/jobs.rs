@@ -165,6 +165,13 @@ impl Jobs {
         self.lock().values().rev().map(|job| job.report()).collect()
     }
 
+    /// Whether one about this goes on.
+    pub(super) fn is_about(&self, about: &str) -> bool {
+        let jobs = self.lock();
+        let mut running = jobs.values().filter(|job| job.is_running());
+        running.any(|job| job.state.borrow().about == about)
+    }
+
     /// Tells every job to stop.
     pub(super) fn stop(&self) {
         self.lock().values().for_each(|job| job.cancel());
@@ -322,9 +329,11 @@ mod tests {
         let first = first.expect("there is room").id;
         let again = jobs.start(Kind::Evaluate, "a".into(), |_| Ok(Value::Null));
         assert!(again.is_err_and(|problem| problem.detail().contains("under way")));
+        assert!(jobs.is_about("a") && !jobs.is_about("b"));
         jobs.find(first).expect("it goes on").cancel();
         drop(go);
         assert_eq!(ended(&jobs, first).state, Stand::Cancelled);
+        assert!(!jobs.is_about("a"));
         assert!(
             jobs.start(Kind::Train, "a".into(), |_| Ok(Value::Null))
                 .is_ok()

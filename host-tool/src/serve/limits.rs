@@ -1,5 +1,8 @@
 //! What one request may ask for, each with its default.
 
+/// Largest body without a photo, in bytes: of a request that anybody may make, too.
+pub(super) const BODY_BYTES: usize = 64 << 10;
+
 /// Limits of uploads and of what is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {

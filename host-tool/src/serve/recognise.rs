@@ -125,6 +125,10 @@ fn stamp(home: &Home) -> Stamp {
         .to_vec()
 }
 
+/// What a decoder may take to read a header, in bytes: an eighth of it for a row of the widest photo taken, 65,535 pixels of
+/// eight bytes each, the rest for what stands before the picture.
+const HEADER_BYTES: u64 = 4 << 20;
+
 /// Decodes a photo that is not larger than allowed.
 ///
 /// # Errors
@@ -135,21 +139,29 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &Limits) -> Result<RgbIma
 }
 
 /// Whether a photo's pixels are few enough, by its header; one without a readable header passes, to be refused by the
-/// decoder in better words.
+/// decoder in better words. Takes a while: not for a thread that may not wait.
 ///
 /// # Errors
-/// 413.
+/// 413, for a header that takes too much memory, too.
 pub(super) fn check_pixels(bytes: &[u8], limits: &Limits) -> Result<(), Problem> {
     let reader = image::ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-    let size = reader.ok().and_then(|reader| reader.into_dimensions().ok());
-    match size {
-        Some((w, h)) if u64::from(w) * u64::from(h) > limits.photo_px => {
+    let Ok(mut reader) = reader else {
+        return Ok(());
+    };
+    let mut header = image::Limits::default();
+    header.max_alloc = Some(HEADER_BYTES);
+    reader.limits(header);
+    match reader.into_dimensions() {
+        Ok((w, h)) if u64::from(w) * u64::from(h) > limits.photo_px => {
             Err(Problem::too_large(format!(
                 "{w} x {h} pixels are more than the {} allowed: scale the photo down",
                 limits.photo_px
             )))
         }
-        Some(_) | None => Ok(()),
+        Err(image::ImageError::Limits(_)) => Err(Problem::too_large(
+            "what stands before the picture takes too much memory: save the photo anew, without what is attached to it",
+        )),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
@@ -257,7 +269,7 @@ pub(super) fn cut_out(
     crate::cmd::predict::encode(&small, image::ImageFormat::Jpeg)
 }
 
-/// The face a photo is about, cut out, for lists.
+/// The face a photo is about, cut out, for lists. `path` names it.
 ///
 /// # Errors
 /// If the photo cannot be read, or shows no face.
@@ -317,5 +329,46 @@ mod tests {
         let problem = check_pixels(&picture(10, 10), &limits).expect_err("100 pixels");
         assert!(problem.detail().contains("10 x 10"), "{}", problem.detail());
         assert!(check_pixels(b"no photo", &limits).is_ok());
+    }
+
+    #[test]
+    fn a_header_takes_little_memory_and_a_wide_photo_is_no_reason_to_refuse_it() {
+        use image::ImageEncoder as _;
+        let limits = Limits::default();
+        let with_profile = |bytes| {
+            let mut png = Vec::new();
+            let mut encoder = image::codecs::png::PngEncoder::new(&mut png);
+            encoder
+                .set_icc_profile(vec![0; bytes])
+                .expect("PNG has profiles");
+            encoder
+                .write_image(&[0; 3], 1, 1, image::ExtendedColorType::Rgb8)
+                .expect("a PNG");
+            png
+        };
+        // Some kilobytes that would be as much as they say; left out, as a decoder does with a profile it cannot read.
+        let bomb = with_profile(64 << 20);
+        assert!(bomb.len() < 1 << 20, "{} bytes", bomb.len());
+        assert!(check_pixels(&bomb, &limits).is_ok());
+        assert!(check_pixels(&with_profile(1 << 20), &limits).is_ok());
+
+        let wide = image::ImageBuffer::<image::Rgba<u16>, _>::new(65_535, 1);
+        let mut png = Cursor::new(Vec::new());
+        wide.write_to(&mut png, image::ImageFormat::Png)
+            .expect("a PNG");
+        assert!(check_pixels(png.get_ref(), &limits).is_ok());
+
+        // The same attached as a chunk of its own, uncompressed.
+        let mut text = with_profile(0);
+        let chunk = [&b"tEXta\0"[..], &vec![b'x'; 5 << 20]].concat();
+        let length = (chunk.len() as u32 - 4).to_be_bytes();
+        let crc = [0; 4];
+        let after_header = 8 + 25;
+        text.splice(
+            after_header..after_header,
+            [&length[..], &chunk, &crc].concat(),
+        );
+        let problem = check_pixels(&text, &limits).expect_err("5 MiB of text");
+        assert!(problem.detail().contains("memory"), "{}", problem.detail());
     }
 }

@@ -1,28 +1,15 @@
-//! The train call: a dataset's photos to templates, templates to classifier, calibration renewed; step by step, so that
-//! it can be watched and cancelled. And which classifiers there are, with their hyper-parameters.
+//! The train call: which classifiers there are, with their hyper-parameters. The work is in `training/learn.rs`.
 
-use std::{collections::BTreeMap, path::PathBuf};
+mod learn;
+
+use std::collections::BTreeMap;
 
 use facelatch_models::classifier::{Kind, TrainConfig};
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{
-    jobs::{Ended, Job},
-    names::UserId,
-    problem::Problem,
-    state::App,
-};
-use crate::{
-    Error,
-    calibrate::renew,
-    cmd::enroll::{EnrollReport, keep},
-    dataset::Dataset,
-    embed::{self, Outcome, photo_bytes},
-    home::Enrolled,
-    train::train,
-};
+pub(super) use self::learn::{learn, read};
+use super::problem::Problem;
 
 /// A classifier that can be trained.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
@@ -197,103 +184,6 @@ fn set(config: &mut TrainConfig, parameter: &str, value: f64) -> Result<(), Prob
         (unknown, _) => return Err(Problem::internal(&format!("bug: no parameter {unknown}"))),
     }
     Ok(())
-}
-
-/// Trains a dataset, as `facelatch enroll` and `facelatch train` do one after the other.
-///
-/// # Errors
-/// [`Ended::Cancelled`] before anything was changed; nobody enrolled; a workspace that cannot be read or written.
-pub(super) fn learn(
-    app: &App,
-    user: &UserId,
-    config: &TrainConfig,
-    job: &Job,
-) -> Result<serde_json::Value, Ended> {
-    let dataset = match Dataset::open(&app.datasets.training(user)) {
-        Ok(dataset) => Some(dataset),
-        // No photos here: whoever is enrolled was enrolled elsewhere.
-        Err(Error::Layout { .. }) => None,
-        Err(error) => return Err(error.into()),
-    };
-    let outcomes = match &dataset {
-        Some(dataset) => read(app, dataset, embed::Kind::Template, job)?,
-        None => Vec::new(),
-    };
-    job.phase("training", 0);
-    job.step(0)?;
-    let home = app.datasets.recogniser(user);
-    let _one = app.datasets.writing();
-    let enrolled = match &dataset {
-        Some(dataset) => Some(keep(dataset, &home, &outcomes)?),
-        None => None,
-    };
-    let Enrolled { people, none, head } = home.enrolled()?;
-    let (trained, figures) = train(&people, &none, config)?;
-    home.put_trained(&trained)?;
-    let calibrated = home.calibrated()?;
-    if let Some(calibrated) = &calibrated {
-        home.put_calibrated(&renew(
-            &calibrated.calibration,
-            &people,
-            &none,
-            head.as_ref(),
-        )?)?;
-    }
-    Ok(json!({
-        "figures": figures,
-        "space": trained.classifier.space.as_str(),
-        "calibration_renewed": calibrated.is_some(),
-        "refused": enrolled.as_ref().map_or_else(Vec::new, refused),
-    }))
-}
-
-/// Reads a dataset's photos one by one, so that others get their turn with the networks in between.
-///
-/// # Errors
-/// [`Ended::Cancelled`]; a photo's own trouble is in its outcome.
-pub(super) fn read(
-    app: &App,
-    dataset: &Dataset,
-    kind: embed::Kind,
-    job: &Job,
-) -> Result<Vec<Outcome>, Ended> {
-    let photos: Vec<PathBuf> = dataset
-        .labelled()
-        .map(|(_, path)| path.to_path_buf())
-        .collect();
-    job.phase("reading photos", photos.len() as u64);
-    let mut outcomes = Vec::with_capacity(photos.len());
-    for (done, path) in photos.into_iter().enumerate() {
-        job.step(done as u64)?;
-        outcomes.push(match photo_bytes(&path) {
-            Ok(bytes) => app
-                .engine
-                .run_blocking(move |desk| Ok(desk.read(&path, &bytes, kind)?))?,
-            Err(error) => Err(error),
-        });
-    }
-    job.step(outcomes.len() as u64)?;
-    Ok(outcomes)
-}
-
-/// Photos that made no template: whose, which, and why.
-fn refused(report: &EnrollReport) -> Vec<serde_json::Value> {
-    let people = report
-        .people
-        .iter()
-        .map(|person| (person.person.as_str(), &person.photos));
-    let folders = people.chain(report.none.iter().map(|none| ("none", none)));
-    let refused = folders
-        .flat_map(|(person, folder)| folder.refused.iter().map(move |refused| (person, refused)));
-    refused
-        .map(|(person, refused)| {
-            json!({
-                "person": person,
-                "photo": refused.photo.file_name().unwrap_or_default().to_string_lossy(),
-                "why": refused.refusal.to_string(),
-            })
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -95,14 +95,12 @@ impl Unknown {
     }
 
     /// All faces in groups, the largest group first.
-    pub(super) fn clusters(&self, space: &SpaceId) -> Result<Vec<Cluster>, Error> {
+    pub(super) fn clusters(&self) -> Result<Vec<Cluster>, Error> {
         let mut faces = self.all()?;
         faces.sort_by_key(|(_, kept)| std::cmp::Reverse(kept.unix_ms));
         let mut embeddings = Vec::new();
         for (_, kept) in &faces {
-            let same_space = kept.space == *space;
-            let embedding = same_space.then(|| Embedding::new(space.clone(), kept.values.clone()));
-            embeddings.push(embedding.transpose()?);
+            embeddings.push(Embedding::new(kept.space.clone(), kept.values.clone())?);
         }
         let groups = group(&embeddings)?;
         let mut clusters: Vec<Cluster> = groups
@@ -189,13 +187,13 @@ fn remove(path: &Path) -> Result<bool, Error> {
 }
 
 /// Groups of indices: a face joins the first group to all of whose faces it is near (complete linkage, greedy), so that no
-/// chain of likenesses joins two people. One without an embedding stays alone.
-fn group(embeddings: &[Option<Embedding>]) -> Result<Vec<Vec<usize>>, Error> {
+/// chain of likenesses joins two people. Faces of two embedding spaces are never near.
+fn group(embeddings: &[Embedding]) -> Result<Vec<Vec<usize>>, Error> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for (i, embedding) in embeddings.iter().enumerate() {
         let mut joined = None;
         for (g, group) in groups.iter().enumerate() {
-            if is_near_all(embedding.as_ref(), group, embeddings)? {
+            if is_near_all(embedding, group, embeddings)? {
                 joined = Some(g);
                 break;
             }
@@ -208,18 +206,11 @@ fn group(embeddings: &[Option<Embedding>]) -> Result<Vec<Vec<usize>>, Error> {
     Ok(groups)
 }
 
-fn is_near_all(
-    one: Option<&Embedding>,
-    group: &[usize],
-    all: &[Option<Embedding>],
-) -> Result<bool, Error> {
-    let Some(one) = one else {
-        return Ok(false);
-    };
+fn is_near_all(one: &Embedding, group: &[usize], all: &[Embedding]) -> Result<bool, Error> {
     for &member in group {
-        match &all[member] {
-            Some(other) if one.distance(other)? <= SAME => {}
-            Some(_) | None => return Ok(false),
+        let other = &all[member];
+        if one.space() != other.space() || one.distance(other)? > SAME {
+            return Ok(false);
         }
     }
     Ok(true)
@@ -229,10 +220,14 @@ fn is_near_all(
 mod tests {
     use super::*;
 
-    fn at(degrees: f32) -> Option<Embedding> {
-        let space = SpaceId::parse("s").expect("a space");
+    fn at(degrees: f32) -> Embedding {
+        in_space("s", degrees)
+    }
+
+    fn in_space(space: &str, degrees: f32) -> Embedding {
+        let space = SpaceId::parse(space).expect("a space");
         let (y, x) = degrees.to_radians().sin_cos();
-        Some(Embedding::new(space, vec![x, y]).expect("a unit vector"))
+        Embedding::new(space, vec![x, y]).expect("a unit vector")
     }
 
     #[test]
@@ -242,13 +237,14 @@ mod tests {
             at(0.0),
             at(10.0),
             at(180.0),
-            None,
+            in_space("behind-a-head", 0.0),
             at(50.0),
             at(100.0),
             at(185.0),
+            in_space("behind-a-head", 20.0),
         ];
         let groups = group(&faces).expect("one space");
-        assert_eq!(groups, [vec![0, 1, 4], vec![2, 6], vec![3], vec![5]]);
+        assert_eq!(groups, [vec![0, 1, 4], vec![2, 6], vec![3, 7], vec![5]]);
         assert!(group(&[]).expect("nothing").is_empty());
     }
 
@@ -274,16 +270,9 @@ mod tests {
             .expect("writable");
         }
         unknown.forget_oldest(2).expect("removable");
-        let space = SpaceId::parse("s").expect("a space");
-        let clusters = unknown.clusters(&space).expect("readable");
+        let clusters = unknown.clusters().expect("readable");
         assert_eq!(clusters.len(), 1);
         let seen: Vec<u64> = clusters[0].faces.iter().map(|face| face.unix_ms).collect();
         assert_eq!(seen, [4, 3]);
-        let other = SpaceId::parse("other").expect("a space");
-        assert_eq!(
-            unknown.clusters(&other).expect("readable").len(),
-            2,
-            "not compared"
-        );
     }
 }

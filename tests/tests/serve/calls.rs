@@ -1,6 +1,10 @@
 //! The three calls and the ancestor's, with what they leave on disk.
 
+use std::{fs, path::Path};
+
+use facelatch_tests::programs::data;
 use facelatch_tests::server::Server;
+use facelatch_tests::workspace::Workspace;
 use serde_json::{Value, json};
 
 use crate::photo;
@@ -30,7 +34,7 @@ fn create_train_predict_on_datasets_side_by_side() {
         .path()
         .join("datasets/acme/training/obama")
         .join(&name);
-    assert_eq!(std::fs::read(&kept).expect("kept"), obama, "as it was sent");
+    assert_eq!(fs::read(&kept).expect("kept"), obama, "as it was sent");
     let again = server
         .upload(
             &format!("{acme}/people/obama/photos"),
@@ -203,16 +207,61 @@ fn the_ancestors_clients_get_the_answer_they_know() {
 }
 
 #[test]
+fn the_command_lines_people_stay_with_their_network_and_go_when_removed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let workspace = Workspace::new(folder.path());
+    let photos = data("demo").join("enroll").display().to_string();
+    workspace.done(&["--net", "facenet", "enroll", &photos]);
+    let server = Server::start(folder.path(), &[]);
+    let about = server.ask("GET", "/api/v1/about").expect(200);
+    let space = about["space"].as_str().expect("a space");
+    assert!(space.starts_with("facenet-"), "{space}");
+
+    let obama = "/api/v1/datasets/main/people/barack_obama";
+    let sent = [("2.jpg", &photo("visitors/obama2.jpg")[..])];
+    server.upload(&format!("{obama}/photos"), &sent).expect(200);
+    let job = server
+        .ask("POST", "/api/v1/datasets/main/train")
+        .expect(202);
+    let result = server.finished(&job);
+    assert_eq!(
+        (
+            &result["figures"]["people"],
+            &result["figures"]["templates"]
+        ),
+        (&json!(2), &json!(3)),
+        "{result}"
+    );
+    let person = server.ask("GET", obama).expect(200);
+    assert_eq!(person["name"], "Barack Obama", "as it was written there");
+
+    // One through the server, one through the command line.
+    assert_eq!(cached(folder.path()), 3);
+    assert_eq!(server.ask("DELETE", obama).status, 204);
+    assert_eq!(cached(folder.path()), 1, "of Eileen Collins");
+    assert!(!folder.path().join("classifier").exists());
+    workspace.done(&["people", "remove", "eileen_collins"]);
+    assert_eq!(cached(folder.path()), 0);
+}
+
+/// Photos that the workspace's cache knows.
+fn cached(home: &Path) -> usize {
+    let folders = fs::read_dir(home.join("cache")).expect("a cache");
+    let files = folders.map(|folder| fs::read_dir(folder.expect("an entry").path()));
+    files.map(|files| files.expect("a folder").count()).sum()
+}
+
+#[test]
 fn a_job_that_is_cancelled_changes_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Server::start(folder.path(), &[]);
     let obama = photo("enroll/barack_obama/obama.jpg");
     // Photos put there by hand are read by the job itself: that takes it a while.
     let by_hand = folder.path().join("datasets/main/training/obama");
-    std::fs::create_dir_all(&by_hand).expect("a new folder");
+    fs::create_dir_all(&by_hand).expect("a new folder");
     for n in 0..40u8 {
         // Bytes behind a JPEG's end change its digest, not its picture.
-        std::fs::write(
+        fs::write(
             by_hand.join(format!("{n}.jpg")),
             [&obama[..], &[n]].concat(),
         )
@@ -224,6 +273,8 @@ fn a_job_that_is_cancelled_changes_nothing() {
     let path = format!("/api/v1/jobs/{}", job["id"]);
     let second = server.ask("POST", "/api/v1/datasets/main/train");
     assert_eq!(second.expect(409)["status"], 409, "one at a time");
+    let removed = server.ask("DELETE", "/api/v1/datasets/main");
+    assert_eq!(removed.expect(409)["status"], 409, "under its hands");
     server.ask("DELETE", &path).expect(202);
     let events = server.ask("GET", &format!("{path}/events")).text();
     assert!(events.contains("event: cancelled"), "{events}");

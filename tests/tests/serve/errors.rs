@@ -289,6 +289,11 @@ fn wrong_requests_are_answered_with_problems() {
     let answer = server.upload("/api/v1/detect", &[("wide.png", &many_pixels)]);
     is_problem(&answer, 413).expect("too many pixels");
 
+    let long = json!({ "token": "x".repeat(64 << 10) }).to_string();
+    let kind = [("content-type", "application/json")];
+    let answer = server.ask_with("POST", "/api/v1/session", &kind, long.as_bytes());
+    is_problem(&answer, 413).expect("anybody may send it");
+
     // Each photo is answered by itself.
     let good = photo("visitors/obama2.jpg");
     let sent: &[(&str, &[u8])] = &[

@@ -53,19 +53,22 @@ pub(super) async fn show_dataset(
 
 /// Remove a dataset with all photos, templates and reports
 ///
-/// Of `main` only the photos, outputs and reports go; its people stay enrolled.
+/// Of `main` only the photos, outputs and reports go; its people stay enrolled, as the command line's. What was computed of
+/// the photos goes with them.
 #[utoipa::path(delete, path = "/api/v1/datasets/{user}", tag = "datasets",
     params(("user" = String, Path, description = "The user id.", example = "main")),
     responses(
         (status = 204, description = "It is gone."),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none."),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "A job on it is under way."),
     ))]
 pub(super) async fn remove_dataset(
     State(app): State<Shared>,
     Path(user): Path<UserId>,
 ) -> Result<StatusCode, Problem> {
     blocking(move || {
-        if !app.datasets.remove(&user)? {
+        let is_busy = || app.jobs.is_about(user.as_str());
+        if !app.datasets.remove(&user, is_busy)? {
             return Err(Problem::not_found(format!("there is no dataset {user}")));
         }
         app.journal

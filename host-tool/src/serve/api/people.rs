@@ -131,14 +131,16 @@ pub(super) async fn rename_person(
 
 /// Remove a person with all photos and templates
 ///
-/// Doors know the person until the next push.
+/// What was computed of the photos, and a classifier that knows the person, go at once: train again. Tagged pictures,
+/// evaluations and faces for review that show them stay until they or the dataset are removed. Doors know the person until the
+/// next push.
 #[utoipa::path(delete, path = "/api/v1/datasets/{user}/people/{person}", tag = "people",
     params(
         ("user" = String, Path, description = "The user id.", example = "main"),
         ("person" = String, Path, description = "The person's id.", example = "ada_lovelace"),
     ),
     responses(
-        (status = 204, description = "Nothing is kept of them."),
+        (status = 204, description = "No photo and no template is kept of them, nor what was computed of these."),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "No such person."),
     ))]
 pub(super) async fn remove_person(

@@ -1,5 +1,7 @@
 //! The create call: photos for a person, or for `none`, each answered by itself; and the photos kept.
 
+use std::path::PathBuf;
+
 use axum::{
     Json,
     body::Bytes,
@@ -12,9 +14,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::upload::{Form, Part};
 use crate::{
-    embed::Kind,
+    embed::{Kind, sha256},
     enroll::plan,
-    sealed,
     serve::{
         extract::{Path, Query},
         names::{PhotoName, UserId, Whose},
@@ -154,7 +155,7 @@ pub(super) struct Taken {
     face: Option<Detected>,
 }
 
-/// Looks at a photo, and keeps it if it makes a template.
+/// Looks at a photo, and keeps it if it makes a template; else nothing is kept of it.
 ///
 /// # Errors
 /// What is wrong with the photo alone, as 413 or 422; else the server's failure.
@@ -164,16 +165,20 @@ pub(super) async fn take(
     whose: &Whose,
     bytes: Bytes,
 ) -> Result<Taken, Problem> {
-    check_pixels(&bytes, &app.limits)?;
-    let unreadable = || {
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "it is not a JPEG, PNG, WebP or BMP picture",
-        )
-    };
-    let name = PhotoName::of(&bytes).ok_or_else(unreadable)?;
+    let limits = app.limits;
+    let named = blocking(move || {
+        check_pixels(&bytes, &limits)?;
+        let name = PhotoName::of(&bytes).ok_or_else(|| {
+            Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "it is not a JPEG, PNG, WebP or BMP picture",
+            )
+        })?;
+        Ok::<_, Problem>((sha256(&bytes), name, bytes))
+    });
+    let (photo, name, bytes) = named.await?;
     let of = whose.person().map(ToString::to_string);
-    let path = std::path::PathBuf::from(name.as_str());
+    let path = PathBuf::from(name.as_str());
     let (bytes, looked) = app
         .engine
         .run(move |desk| {
@@ -205,6 +210,9 @@ pub(super) async fn take(
             .await?
         }
     };
+    if kept.is_err() {
+        app.engine.run(move |desk| Ok(desk.forget(photo)?)).await?;
+    }
     Ok(Taken { kept, face })
 }
 
@@ -303,36 +311,64 @@ pub(super) async fn show_photo(
     Path((user, whose, name)): Path<(UserId, Whose, PhotoName)>,
     Query(size): Query<Size>,
 ) -> Result<Response, Problem> {
-    let path = app.datasets.photo_path(&user, &whose, &name);
-    let small = app.datasets.thumb_path(&user, &whose, &name);
-    let wanted = if size.thumb {
-        small.clone()
-    } else {
-        path.clone()
-    };
-    let media_type = if size.thumb {
-        "image/jpeg"
-    } else {
-        name.media_type()
-    };
-    if let Some(bytes) = read(wanted).await? {
-        return Ok(picture(media_type, bytes));
-    }
-    let bytes = read(path.clone())
-        .await?
-        .ok_or_else(|| Problem::not_found("there is no such photo"))?;
-    let jpeg = app
-        .engine
-        .run(move |desk| thumb(desk, &path, &bytes, THUMB_PX))
-        .await?;
-    let jpeg = blocking(move || {
-        small.parent().map_or(Ok(()), sealed::private_dir)?;
-        sealed::write_atomic(&small, &jpeg).map(|()| jpeg)
+    let media_type = name.media_type();
+    let (own, photo) = (app.clone(), (user, whose, name));
+    let found = blocking(move || {
+        let (user, whose, name) = &photo;
+        let small = match size.thumb {
+            true => own.datasets.thumb(user, whose, name)?,
+            false => None,
+        };
+        let path = own.datasets.photo_path(user, whose, name)?;
+        Ok::<_, crate::Error>((small, path, photo))
     });
-    Ok(picture("image/jpeg", jpeg.await?))
+    let (small, path, photo) = found.await?;
+    if let Some(small) = small {
+        return Ok(picture("image/jpeg", small));
+    }
+    let bytes = read(path.clone()).await?.ok_or_else(no_such_photo)?;
+    match size.thumb {
+        true => Ok(picture(
+            "image/jpeg",
+            cut_out(app, photo, path, bytes).await?,
+        )),
+        false => Ok(picture(media_type, bytes)),
+    }
+}
+
+/// The face in a photo, cut out and kept, unless the photo has gone meanwhile.
+async fn cut_out(
+    app: Shared,
+    (user, whose, name): (UserId, Whose, PhotoName),
+    path: PathBuf,
+    bytes: Vec<u8>,
+) -> Result<Vec<u8>, Problem> {
+    let work = app.engine.run(move |desk| {
+        let jpeg = thumb(desk, &path, &bytes, THUMB_PX)?;
+        Ok((sha256(&bytes), jpeg))
+    });
+    let (photo, jpeg) = work.await?;
+    let own = app.clone();
+    let kept = blocking(move || {
+        let is_there = own.datasets.put_thumb(&user, &whose, &name, &jpeg)?;
+        Ok::<_, crate::Error>(is_there.then_some(jpeg))
+    });
+    match kept.await? {
+        Some(jpeg) => Ok(jpeg),
+        None => {
+            app.engine.run(move |desk| Ok(desk.forget(photo)?)).await?;
+            Err(no_such_photo())
+        }
+    }
+}
+
+fn no_such_photo() -> Problem {
+    Problem::not_found("there is no such photo")
 }
 
 /// Remove a photo, and the template made of it
+///
+/// What was computed of it goes at once, and a classifier that learned from it: train again.
 #[utoipa::path(delete, path = "/api/v1/datasets/{user}/people/{person}/photos/{photo}", tag = "people",
     params(
         ("user" = String, Path, description = "The user id.", example = "main"),
@@ -349,7 +385,7 @@ pub(super) async fn remove_photo(
 ) -> Result<StatusCode, Problem> {
     blocking(move || {
         if !app.datasets.remove_photo(&user, &whose, &name)? {
-            return Err(Problem::not_found("there is no such photo"));
+            return Err(no_such_photo());
         }
         app.journal.add(
             "",
@@ -363,7 +399,7 @@ pub(super) async fn remove_photo(
 }
 
 /// A file's bytes; `None` if there is none.
-pub(super) async fn read(path: std::path::PathBuf) -> Result<Option<Vec<u8>>, Problem> {
+pub(super) async fn read(path: PathBuf) -> Result<Option<Vec<u8>>, Problem> {
     blocking(move || match std::fs::read(&path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

@@ -114,8 +114,11 @@ pub(super) async fn predict(
         let faces = recognised.found(wanted.all_predictions);
         let (width, height) = recognised.photo.dimensions();
         let kept_unknown = match wanted.keep_unknown {
-            true => Unknown::new(app.datasets.unknown_dir(&user))
-                .keep(&recognised, app.limits.unknown)?,
+            true => {
+                let _one = app.datasets.writing_in(&user)?;
+                Unknown::new(app.datasets.unknown_dir(&user))
+                    .keep(&recognised, app.limits.unknown)?
+            }
             false => 0,
         };
         let tagged = match wanted.tagged {

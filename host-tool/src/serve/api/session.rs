@@ -34,6 +34,8 @@ pub(super) struct SignIn {
     responses(
         (status = 204, description = "The cookie is set."),
         (status = 401, body = Problem, content_type = "application/problem+json", description = "Another token."),
+        (status = 408, body = Problem, content_type = "application/problem+json", description = "The request stalled."),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "More than 64 KiB."),
     ))]
 pub(super) async fn sign_in(
     State(app): State<Shared>,

@@ -17,7 +17,8 @@ use crate::serve::{
 ///
 /// Hyper-parameters are query values; which there are, `/api/v1/models` says. Follow the job at
 /// `/api/v1/jobs/{job}/events`, or ask at `/api/v1/jobs/{job}`; its `result` holds the figures, with a cross-validation,
-/// and the photos that were refused.
+/// and the photos that were refused. Templates from elsewhere, of the command line's photos or of a door, stay. The job fails
+/// with a 409 if they are of another embedding space, or if people change while it trains: then train again.
 #[utoipa::path(post, path = "/api/v1/datasets/{user}/train", tag = "train",
     params(
         ("user" = String, Path, description = "The user id.", example = "main"),

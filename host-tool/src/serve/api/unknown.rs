@@ -77,9 +77,7 @@ pub(super) async fn list_unknown(
     Path(user): Path<UserId>,
 ) -> Result<Json<AllUnknown>, Problem> {
     app.dataset(&user)?;
-    let clusters = blocking(move || {
-        Unknown::new(app.datasets.unknown_dir(&user)).clusters(app.engine.space())
-    });
+    let clusters = blocking(move || Unknown::new(app.datasets.unknown_dir(&user)).clusters());
     Ok(Json(AllUnknown {
         clusters: clusters.await?,
     }))

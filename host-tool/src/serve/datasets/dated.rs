@@ -14,7 +14,7 @@ use crate::{
 impl Datasets {
     /// Where what `predict` drew goes: named after the time, and never over another.
     pub(in crate::serve) fn put_output(&self, user: &UserId, jpeg: &[u8]) -> Result<String, Error> {
-        self.put_dated(&self.dir(user).join("output"), "_tagged.jpg", jpeg)
+        self.put_dated(user, &self.dir(user).join("output"), "_tagged.jpg", jpeg)
     }
 
     pub(in crate::serve) fn outputs(&self, user: &UserId) -> Result<Vec<PhotoName>, Error> {
@@ -38,7 +38,7 @@ impl Datasets {
         html: &[u8],
     ) -> Result<String, Error> {
         let folder = self.evaluations_dir(user);
-        let name = self.put_dated(&folder, ".json", json)?;
+        let name = self.put_dated(user, &folder, ".json", json)?;
         sealed::write_atomic(&folder.join(&name).with_extension("html"), html)?;
         Ok(name.trim_end_matches(".json").to_owned())
     }
@@ -73,12 +73,18 @@ impl Datasets {
         self.dir(user).join("evaluation")
     }
 
-    fn put_dated(&self, folder: &Path, suffix: &str, bytes: &[u8]) -> Result<String, Error> {
-        sealed::private_dir(folder)?;
+    fn put_dated(
+        &self,
+        user: &UserId,
+        folder: &Path,
+        suffix: &str,
+        bytes: &[u8],
+    ) -> Result<String, Error> {
         let date = jiff::Timestamp::now()
             .strftime("%Y-%m-%dT%H-%M-%S-%3fZ")
             .to_string();
-        let _one = self.writing();
+        let _one = self.writing_in(user)?;
+        sealed::private_dir(folder)?;
         let mut name = format!("{date}{suffix}");
         let mut again = 1;
         while folder.join(&name).exists() {
@@ -100,12 +106,13 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary folder");
         let datasets = Datasets::new(&Home::new(dir.path()));
         let user = UserId::parse("acme").expect("a user");
+        let late = datasets.put_output(&user, b"x");
+        assert!(late.is_err() && !datasets.exists(&user), "it is not there");
+        sealed::private_dir(&datasets.training(&user)).expect("writable");
         for _ in 0..20 {
             datasets.put_output(&user, b"x").expect("writable");
         }
         assert_eq!(datasets.outputs(&user).expect("readable").len(), 20);
-        assert!(datasets.exists(&user) && datasets.remove(&user).expect("removable"));
-        assert!(!datasets.exists(&user) && !datasets.remove(&user).expect("gone"));
         assert_eq!(
             datasets
                 .evaluation(&user, "../../keys/host", "json")
