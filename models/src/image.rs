@@ -19,13 +19,20 @@ pub use resize::{Region, Resizer, resize_area, resize_region};
 /// Largest photo we decode, in pixels (width x height).
 pub const MAX_PHOTO_PX: u64 = 64_000_000;
 
+/// Longest side of a photo we decode, in pixels: what a JPEG can have.
+pub const MAX_SIDE_PX: u32 = 65_535;
+
+/// What a decoder may take for what stands before the picture, such as a colour profile, and for a row.
+const HEADER_BYTES: u64 = 16 << 20;
+
 /// Largest photo file we read, in bytes: no format needs more than four bytes a pixel and a header.
 pub const MAX_PHOTO_BYTES: u64 = 4 * MAX_PHOTO_PX + (1 << 20);
 
 /// Reads a JPEG, PNG, WebP or BMP file as upright RGB.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be read, [`Error::Photo`] if it is no photo or larger than [`MAX_PHOTO_PX`].
+/// [`Error::Io`] if the file cannot be read, [`Error::Photo`] if it is no photo, larger than [`MAX_PHOTO_PX`] or longer than
+/// [`MAX_SIDE_PX`].
 pub fn open(path: &Path) -> Result<RgbImage, Error> {
     let io = |source| Error::Io {
         path: path.to_owned(),
@@ -55,7 +62,7 @@ pub fn decode(bytes: &[u8], what: &str) -> Result<RgbImage, Error> {
     if bytes.is_empty() {
         return Err(refuse(what, "the file is empty".to_owned()));
     }
-    let reader = ImageReader::new(Cursor::new(bytes))
+    let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|e| refuse(what, e.to_string()))?;
     let format = reader.format();
@@ -70,6 +77,9 @@ pub fn decode(bytes: &[u8], what: &str) -> Result<RgbImage, Error> {
         }
     }
     let decoding = |e| refuse(what, decoder_said(&e));
+    let mut header = Limits::default();
+    header.max_alloc = Some(HEADER_BYTES);
+    reader.limits(header);
     let mut decoder = reader.into_decoder().map_err(decoding)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
@@ -80,6 +90,11 @@ pub fn decode(bytes: &[u8], what: &str) -> Result<RgbImage, Error> {
                 "{width} x {height} pixels are more than the {MAX_PHOTO_PX} allowed; scale it down"
             ),
         ));
+    }
+    if width.max(height) > MAX_SIDE_PX {
+        let why =
+            format!("{width} x {height} pixels: a side may have {MAX_SIDE_PX}; scale it down");
+        return Err(refuse(what, why));
     }
     if pixels == 0 {
         return Err(refuse(what, "it has no pixels".to_owned()));
@@ -115,7 +130,9 @@ fn decoder_said(error: &ImageError) -> String {
     match error {
         ImageError::Limits(limit) => match limit.kind() {
             LimitErrorKind::DimensionError | LimitErrorKind::InsufficientMemory => {
-                format!("it claims more pixels than the {MAX_PHOTO_PX} allowed")
+                format!(
+                    "it claims more pixels than the {MAX_PHOTO_PX} allowed, or has too much before them"
+                )
             }
             _ => "it is over the decoder's limits".to_owned(),
         },
@@ -276,6 +293,10 @@ mod tests {
             let said = why(&png);
             assert!(said.contains("the 64000000 allowed"), "{said}");
         }
+        let strip = encoded(&RgbImage::new(MAX_SIDE_PX + 1, 1), ImageFormat::Png);
+        assert!(why(&strip).contains("65536 x 1"), "{}", why(&strip));
+        let strip = encoded(&RgbImage::new(1, MAX_SIDE_PX), ImageFormat::Png);
+        assert!(decode(&strip, "x").is_ok());
         let mut bmp = encoded(&gradient(4, 4), ImageFormat::Bmp);
         bmp[18..22].copy_from_slice(&20_000u32.to_le_bytes());
         bmp[22..26].copy_from_slice(&20_000u32.to_le_bytes());

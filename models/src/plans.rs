@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use facelatch_int8::{FORMAT, Plan};
@@ -21,7 +22,7 @@ use facelatch_int8::{FORMAT, Plan};
 use crate::{compile, manifest::Manifest, zoo::hex};
 
 const SUFFIX: &str = ".plan";
-/// Ends the name of a plan being written, before the writer's process id.
+/// Ends the name of a plan being written, before the writer's process id and the time.
 const WRITING: &str = ".plan-";
 
 /// Where plans are kept.
@@ -126,7 +127,10 @@ fn name(sha256: &str) -> String {
 /// Never writes to a file under its own name, which somebody may have mapped, nor to one that another writes.
 fn write(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    let writing = path.with_extension(format!("plan-{}", process::id()));
+    // Where processes are numbered anew, as in containers, a number alone may be that of one that died while it wrote.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_nanos();
+    let writing = path.with_extension(format!("plan-{}-{now}", process::id()));
     let mut file = fs::File::create_new(&writing)?;
     let written = file
         .write_all(bytes)
