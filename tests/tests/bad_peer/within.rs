@@ -208,7 +208,7 @@ pub(crate) fn cases() -> Vec<Case> {
             asked_by_operator(stage, replace(2, 0))
         }),
         case("keys that are not newer", Refusal::Keys, |stage| {
-            asked(stage, replace(1, 0))
+            asked(stage, replace(0, 0))
         }),
         case("keys a stranger signed", Refusal::Keys, |stage| {
             asked(stage, replace(2, 2))
