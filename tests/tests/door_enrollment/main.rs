@@ -153,7 +153,9 @@ fn the_host_names_the_newcomer_later_pulls_and_gives_back_the_templates() {
     // A host that fetched them under the first id.
     assert_eq!(host(&["pull"])["new_templates"], 5);
     let taken = ["people", "rename", made_up, "eileen_collins", "--to", &to];
-    stage.host.refused(&taken, 2, &["the workspace has another person"]);
+    stage
+        .host
+        .refused(&taken, 2, &["the workspace has another person"]);
     let renamed = host(&[
         "people",
         "rename",
