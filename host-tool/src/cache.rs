@@ -117,7 +117,7 @@ impl Cache {
     /// # Errors
     /// [`Error::Storage`].
     pub fn remove(&self, key: &Key) -> Result<(), Error> {
-        remove(&self.path(key))
+        sealed::remove(&self.path(key)).map(|_| ())
     }
 
     /// Forgets all entries of some photos (SHA-256 of their bytes), whatever the recipe. Looks at every entry's beginning.
@@ -131,7 +131,7 @@ impl Cache {
         for folder in entries(&self.dir)? {
             for path in entries(&folder)? {
                 if photo_of(&path).is_some_and(|photo| photos.contains(&photo)) {
-                    remove(&path)?;
+                    sealed::remove(&path)?;
                 }
             }
         }
@@ -214,15 +214,6 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     paths
         .collect::<Result<_, _>>()
         .map_err(Error::storage("read", dir))
-}
-
-fn remove(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::storage("remove", path)(error))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 /// Lower-case hexadecimal digits.

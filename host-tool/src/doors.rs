@@ -130,12 +130,7 @@ impl Doors {
     /// # Errors
     /// [`Error::Storage`].
     pub fn forget(&self, key: &PublicKey) -> Result<bool, Error> {
-        let path = self.path(key);
-        match fs::remove_file(&path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::storage("remove", path)(error)),
-        }
+        sealed::remove(&self.path(key))
     }
 
     /// The door that `text` names: by where it was reached, by its name, by its host with another port, else the only one

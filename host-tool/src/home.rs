@@ -273,7 +273,7 @@ impl Home {
     pub fn put_head(&self, head: Option<&Head>) -> Result<(), Error> {
         let path = self.head_path();
         let Some(head) = head else {
-            return remove_file(&path).map(|_| ());
+            return sealed::remove(&path).map(|_| ());
         };
         sealed::write_atomic(&path, &sealed::seal(HEAD_TAG, head.learned())?)
     }
@@ -309,7 +309,7 @@ impl Home {
     pub fn remove_person(&self, id: &PersonId) -> Result<bool, Error> {
         // First, so that somebody whose removal was cut off is still there to be removed.
         self.forget_classifier(|known| known == &**id)?;
-        remove_file(&self.person_path(id))
+        sealed::remove(&self.person_path(id))
     }
 
     /// Removes a classifier that knows one of these people by id, or cannot be read: of some kinds it holds the very
@@ -325,7 +325,7 @@ impl Home {
             Err(_) => false,
         };
         if !stays {
-            remove_file(&self.dir.join("classifier"))?;
+            sealed::remove(&self.dir.join("classifier"))?;
         }
         Ok(())
     }
@@ -499,15 +499,6 @@ pub fn read_head(path: &Path) -> Result<Option<Head>, Error> {
         why: "its numbers contradict each other",
         remedy,
     })
-}
-
-/// False if there is none.
-fn remove_file(path: &Path) -> Result<bool, Error> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::storage("remove", path)(error)),
-    }
 }
 
 fn behind(head: &Head, templates: Vec<Template>) -> Result<Vec<Template>, Error> {

@@ -118,6 +118,18 @@ pub fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write_with(path, bytes, 0o666)
 }
 
+/// Removes a file; false if there is none.
+///
+/// # Errors
+/// [`Error::Storage`].
+pub fn remove(path: &Path) -> Result<bool, Error> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::storage("remove", path)(error)),
+    }
+}
+
 fn write_with(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,

@@ -94,20 +94,26 @@ fn a_loop_that_hangs_while_the_door_is_open_loses_the_relay_and_says_so_when_it_
     assert_eq!(latches, [locked, unlocked, locked, unlocked, locked]);
 }
 
-#[test]
-fn an_unlocking_ends_in_time_though_the_loop_hangs() {
+/// A door that the guard has locked in time, its loop still in the hands of a part.
+fn locked_late(part: Part) -> (Stage, Device, Host, Handle) {
     let mut stage = Stage::enrolled();
     stage.board.sim.clock = ClockKind::System;
     stage.config.door.unlock_ms = 2_000;
     stage.config.watchdog.stall_ms = 60_000;
     let (device, mut host, sim) = serving(&stage);
     unlocked(&mut host, &sim);
-    hang(&sim, Part::Contact);
+    hang(&sim, part);
     until("locked", || !sim.relay.is_on());
     assert!(
         !sim.strikes.hanging().is_empty(),
         "the loop had no part in it"
     );
+    (stage, device, host, sim)
+}
+
+#[test]
+fn an_unlocking_ends_in_time_though_the_loop_hangs() {
+    let (stage, device, mut host, sim) = locked_late(Part::Contact);
     sim.strikes.release();
     becomes(&mut host, DoorState::Locked);
     device.stop();
@@ -118,14 +124,7 @@ fn an_unlocking_ends_in_time_though_the_loop_hangs() {
 /// The loop does not hear that the guard has locked; whoever asks to be let out then is.
 #[test]
 fn who_asks_to_be_let_out_of_a_door_that_was_locked_late_gets_out() {
-    let mut stage = Stage::enrolled();
-    stage.board.sim.clock = ClockKind::System;
-    stage.config.door.unlock_ms = 2_000;
-    stage.config.watchdog.stall_ms = 60_000;
-    let (device, mut host, sim) = serving(&stage);
-    unlocked(&mut host, &sim);
-    hang(&sim, Part::Button);
-    until("locked", || !sim.relay.is_on());
+    let (_stage, device, mut host, sim) = locked_late(Part::Button);
     sim.panel.request_exit();
     sim.strikes.release();
     until("let out", || sim.relay.is_on());

@@ -6,10 +6,7 @@
 //! HOME/datasets/USER/unknown/ID         embedding and what was near, sealed
 //! ```
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::PathBuf};
 
 use facelatch_models::embedding::{Embedding, SpaceId};
 use serde::{Deserialize, Serialize};
@@ -128,8 +125,8 @@ impl Unknown {
 
     /// Forgets a face; false if there is none.
     pub(super) fn forget(&self, id: &PhotoName) -> Result<bool, Error> {
-        let was_there = remove(&self.dir.join(id.as_str()))?;
-        Ok(remove(&self.dir.join(id.stem()))? || was_there)
+        let was_there = sealed::remove(&self.dir.join(id.as_str()))?;
+        Ok(sealed::remove(&self.dir.join(id.stem()))? || was_there)
     }
 
     fn all(&self) -> Result<Vec<(String, Kept)>, Error> {
@@ -175,14 +172,6 @@ fn told(id: &str, kept: &Kept) -> Face {
         unix_ms: kept.unix_ms,
         nearest: kept.nearest.clone(),
         distance: kept.distance,
-    }
-}
-
-fn remove(path: &Path) -> Result<bool, Error> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::storage("remove", path)(error)),
     }
 }
 
